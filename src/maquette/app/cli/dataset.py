@@ -1,0 +1,66 @@
+"""`maquette dataset`: generate training data."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from maquette.errors import InputError
+
+
+def shapes(
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    count: int,
+    seed: int = 0,
+    views: int = 8,
+    size_px: int = 128,
+    detail: float | None = None,
+    shard: str = "0/1",
+    threads: int = 0,
+) -> None:
+    """Generate G-buffers of procedural shapes; start it again to go on where it was stopped.
+
+    Args:
+        output: folder of the dataset.
+        count: number of shapes.
+        seed: the same seed gives the same bytes.
+        views: cameras per shape.
+        size_px: side of the square G-buffers.
+        detail: surface detail of every shape in 0..1; drawn by shape if not given.
+        shard: i/n makes every n-th shard from the i-th on, so that n processes share the work.
+        threads: CPU threads; 0 takes all.
+    """
+    part = _part(shard)
+    import numba
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maquette.synth.dataset import DatasetSpec, generate
+
+    if threads:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    spec = DatasetSpec(count, seed, views, size_px, detail)
+    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("shards", total=len(range(part[0], spec.shards, part[1])))
+        generate(output, spec, part, lambda _: progress.advance(task))
+    print(f"{output}: {spec.count} shapes, {spec.count * spec.views} views, part {shard} done")
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of the verb."""
+    tyro.extras.subcommand_cli_from_dict(
+        {"shapes": shapes}, prog="maquette dataset", description=__doc__, args=argv
+    )
+    return 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    try:
+        i, n = (int(p) for p in text.split("/"))
+    except ValueError:
+        raise InputError(f"--shard is {text!r}; it must be i/n, such as 0/4") from None
+    if not 0 <= i < n:
+        raise InputError(f"--shard is {text!r}; it must be i/n with 0 <= i < n")
+    return i, n

@@ -1,0 +1,323 @@
+"""Signed fields: solids as a short program of primitives, blends, carvings, displacement noise and decals.
+
+A field is negative inside and positive outside. Blends, warps and displacement make it something other than
+a true distance, so nothing here may be sphere-traced by its value; `maquette.render.gbuffer` marches sign
+changes instead. Everything is evaluated by one scalar function, compiled by Numba, so a grid, a refined hit
+and a normal finer than the grid all come from the same definition.
+
+Object frame: the solid lies within the cube [-1, 1]^3, y up. Lengths are in these units.
+"""
+
+from math import atan2, copysign, cos, exp, floor, pi, sin, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+# Primitive kinds (column 0 of `Field.primitives`); parameters a, b, c, d are columns PARAM...
+SPHERE, BOX, CYLINDER, CONE, TORUS, CAPSULE, SUPERQUADRIC, PLANE, REVOLVE, EXTRUDE, ELLIPSOID = range(11)
+# How a primitive joins what came before it (column 1).
+UNION, SUBTRACT, INTERSECT = range(3)
+# Columns of a primitive's row.
+KIND, OPERATION, BLEND, CENTER, ROTATION, PARAM, ROUNDING, BOUND, MIRROR, TABLE, CHAMFER = (
+    0, 1, 2, 3, 6, 15, 19, 20, 21, 22, 23,
+)  # fmt: skip
+PRIMITIVE_COLUMNS = 24
+# Noise kinds (column 0 of `Field.noises`).
+FBM, RIDGED, BILLOW, CRACKS, GROOVES, DIMPLES = range(6)
+NOISE_COLUMNS = 12  # kind, frequency, amplitude, octaves, gain, offset xyz, region frequency, region bias, axis, 0
+# Decal mappings (column 0 of `Field.decal_rows`).
+PLANAR, CYLINDRICAL = range(2)
+DECAL_COLUMNS = 20  # mapping, amplitude, repeat u, repeat v, center xyz, rotation (9), window u, window v, depth, 0
+
+FAR = 1e3
+
+
+class Field(NamedTuple):
+    """A solid as arrays that compiled code can read.
+
+    Attributes:
+        primitives: (n, PRIMITIVE_COLUMNS) rows, applied in order; see the column names above.
+        tables: (t, side, side) exact signed distances of 2D profiles over [-1, 1]^2, row = second coordinate.
+        noises: (m, NOISE_COLUMNS) displacement along the normal.
+        decals: (d, side, side) heights in [0, 1] of ornaments and lettering.
+        decal_rows: (d, DECAL_COLUMNS) where and how deep each decal is pressed.
+        warp: twist (rad per unit y), bend (rad per unit y), taper (per unit y), wobble amplitude, wobble
+            frequency, bound of the displacement.
+    """
+
+    primitives: np.ndarray
+    tables: np.ndarray
+    noises: np.ndarray
+    decals: np.ndarray
+    decal_rows: np.ndarray
+    warp: np.ndarray
+
+
+@njit(cache=True, inline="always")
+def _hash(i: int, j: int, k: int) -> int:
+    h = (i * 374761393 + j * 668265263 + k * 2147483647) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
+    return (h ^ (h >> 16)) & 0xFFFFFFFF
+
+
+@njit(cache=True, inline="always")
+def _corner(i: int, j: int, k: int, x: float, y: float, z: float) -> float:
+    """Dot product of the lattice point's pseudo-random gradient with the offset from it."""
+    h = _hash(i, j, k)
+    gx = (h & 1023) / 511.5 - 1.0
+    gy = ((h >> 10) & 1023) / 511.5 - 1.0
+    gz = ((h >> 20) & 1023) / 511.5 - 1.0
+    return gx * x + gy * y + gz * z
+
+
+@njit(cache=True)
+def gradient_noise(x: float, y: float, z: float) -> float:
+    """Gradient noise (Perlin 2002), about -1 to 1, twice differentiable."""
+    fx, fy, fz = floor(x), floor(y), floor(z)
+    i, j, k = int(fx), int(fy), int(fz)
+    x -= fx
+    y -= fy
+    z -= fz
+    u = x * x * x * (x * (x * 6.0 - 15.0) + 10.0)
+    v = y * y * y * (y * (y * 6.0 - 15.0) + 10.0)
+    w = z * z * z * (z * (z * 6.0 - 15.0) + 10.0)
+    a = _corner(i, j, k, x, y, z)
+    b = _corner(i + 1, j, k, x - 1.0, y, z)
+    c = _corner(i, j + 1, k, x, y - 1.0, z)
+    d = _corner(i + 1, j + 1, k, x - 1.0, y - 1.0, z)
+    near = (a + u * (b - a)) * (1.0 - v) + (c + u * (d - c)) * v
+    a = _corner(i, j, k + 1, x, y, z - 1.0)
+    b = _corner(i + 1, j, k + 1, x - 1.0, y, z - 1.0)
+    c = _corner(i, j + 1, k + 1, x, y - 1.0, z - 1.0)
+    d = _corner(i + 1, j + 1, k + 1, x - 1.0, y - 1.0, z - 1.0)
+    far = (a + u * (b - a)) * (1.0 - v) + (c + u * (d - c)) * v
+    return 1.2 * (near + w * (far - near))
+
+
+@njit(cache=True)
+def _cell_gap(x: float, y: float, z: float) -> float:
+    """Worley's F2 - F1: zero on the walls between cells, so a valley network for cracks."""
+    fx, fy, fz = floor(x), floor(y), floor(z)
+    first, second = 1e9, 1e9
+    for di in range(-1, 2):
+        for dj in range(-1, 2):
+            for dk in range(-1, 2):
+                h = _hash(int(fx) + di, int(fy) + dj, int(fz) + dk)
+                px = fx + di + (h & 1023) / 1023.0 - x
+                py = fy + dj + ((h >> 10) & 1023) / 1023.0 - y
+                pz = fz + dk + ((h >> 20) & 1023) / 1023.0 - z
+                r = px * px + py * py + pz * pz
+                if r < first:
+                    second = first
+                    first = r
+                elif r < second:
+                    second = r
+    return sqrt(second) - sqrt(first)
+
+
+@njit(cache=True)
+def _displacement(noise: np.ndarray, x: float, y: float, z: float) -> float:
+    """Outward displacement of one noise row at a point."""
+    kind = int(noise[0])
+    frequency = noise[1]
+    ox, oy, oz = noise[5], noise[6], noise[7]
+    if noise[8] > 0.0:  # only in some regions: a smooth mask of low-frequency noise
+        region = gradient_noise(x * noise[8] + oz, y * noise[8] + ox, z * noise[8] + oy) + noise[9]
+        weight = min(max(region * 4.0 + 0.5, 0.0), 1.0)
+        if weight == 0.0:
+            return 0.0
+    else:
+        weight = 1.0
+    if kind == CRACKS:
+        gap = _cell_gap(x * frequency + ox, y * frequency + oy, z * frequency + oz)
+        return -weight * noise[2] * exp(-gap * gap * 180.0)
+    if kind == DIMPLES:
+        gap = _cell_gap(x * frequency + ox, y * frequency + oy, z * frequency + oz)
+        return weight * noise[2] * min(gap * 1.6, 1.0)
+    if kind == GROOVES:
+        axis = int(noise[10])
+        along = y if axis == 0 else (atan2(z, x) * 0.5 if axis == 1 else y + 0.35 * atan2(z, x))
+        wave = sin(along * frequency * 2.0 * pi / (pi if axis == 1 else 1.0) + ox)
+        return weight * noise[2] * copysign(abs(wave) ** noise[4], wave)
+    total, amplitude = 0.0, noise[2]
+    for _ in range(int(noise[3])):
+        n = gradient_noise(x * frequency + ox, y * frequency + oy, z * frequency + oz)
+        if kind == RIDGED:
+            n = 1.0 - 2.0 * abs(n) - 0.5
+        elif kind == BILLOW:
+            n = 2.0 * abs(n) - 0.5
+        total += amplitude * n
+        amplitude *= noise[4]
+        frequency *= 2.03
+    return weight * total
+
+
+@njit(cache=True, inline="always")
+def _bilinear(table: np.ndarray, u: float, v: float) -> float:
+    """Sample a square table over [-1, 1]^2; clamped at the border."""
+    side = table.shape[0]
+    s = min(max((u + 1.0) * 0.5 * (side - 1), 0.0), side - 1.001)
+    t = min(max((v + 1.0) * 0.5 * (side - 1), 0.0), side - 1.001)
+    i, j = int(s), int(t)
+    s -= i
+    t -= j
+    top = table[j, i] * (1.0 - s) + table[j, i + 1] * s
+    bottom = table[j + 1, i] * (1.0 - s) + table[j + 1, i + 1] * s
+    return top * (1.0 - t) + bottom * t
+
+
+@njit(cache=True)
+def _pressed(decal: np.ndarray, row: np.ndarray, x: float, y: float, z: float) -> float:
+    """Outward displacement of one decal: an ornament or lettering, embossed (> 0) or engraved (< 0)."""
+    x -= row[4]
+    y -= row[5]
+    z -= row[6]
+    lx = row[7] * x + row[8] * y + row[9] * z
+    ly = row[10] * x + row[11] * y + row[12] * z
+    lz = row[13] * x + row[14] * y + row[15] * z
+    if int(row[0]) == PLANAR:
+        if lz < -row[18]:  # stamped on the side that faces local +z only
+            return 0.0
+        u, v = lx / row[16], ly / row[17]
+    else:
+        u, v = atan2(lx, lz) / row[16], ly / row[17]
+    edge = min(1.0 - abs(u), 1.0 - abs(v))
+    if edge <= 0.0:
+        return 0.0
+    u = ((u + 1.0) * 0.5 * row[2]) % 1.0
+    v = ((v + 1.0) * 0.5 * row[3]) % 1.0
+    return row[1] * _bilinear(decal, 2.0 * u - 1.0, 2.0 * v - 1.0) * min(edge * 12.0, 1.0)
+
+
+@njit(cache=True)
+def _primitive(kind: int, row: np.ndarray, tables: np.ndarray, x: float, y: float, z: float) -> float:
+    """Field of one primitive in its own frame (distances as in Quilez' catalogue; approximate where said)."""
+    a, b, c, d = row[PARAM], row[PARAM + 1], row[PARAM + 2], row[PARAM + 3]
+    if kind == SPHERE:
+        return sqrt(x * x + y * y + z * z) - a
+    if kind == ELLIPSOID:  # first-order distance
+        k0 = sqrt((x / a) ** 2 + (y / b) ** 2 + (z / c) ** 2)
+        k1 = sqrt((x / (a * a)) ** 2 + (y / (b * b)) ** 2 + (z / (c * c)) ** 2)
+        return k0 * (k0 - 1.0) / max(k1, 1e-9) if k0 > 1e-6 else -min(a, min(b, c))
+    if kind == BOX:
+        qx, qy, qz = abs(x) - a, abs(y) - b, abs(z) - c
+        outside = sqrt(max(qx, 0.0) ** 2 + max(qy, 0.0) ** 2 + max(qz, 0.0) ** 2)
+        return outside + min(max(qx, max(qy, qz)), 0.0)
+    if kind == CYLINDER:
+        q, h = sqrt(x * x + z * z) - a, abs(y) - b
+        return sqrt(max(q, 0.0) ** 2 + max(h, 0.0) ** 2) + min(max(q, h), 0.0)
+    if kind == CONE:  # truncated: radius a at y = -c, b at y = +c; a lower bound of the distance
+        slope = (a - b) / (2.0 * c)
+        q = (sqrt(x * x + z * z) - (a + b) * 0.5 + slope * y) / sqrt(1.0 + slope * slope)
+        return max(q, abs(y) - c)
+    if kind == TORUS:
+        q = sqrt(x * x + z * z) - a
+        return sqrt(q * q + y * y) - b
+    if kind == CAPSULE:  # along y, radius a at -c, b at +c
+        t = min(max(y / (2.0 * c) + 0.5, 0.0), 1.0)
+        h = y - (t - 0.5) * 2.0 * c
+        return sqrt(x * x + h * h + z * z) - (a + (b - a) * t)
+    if kind == SUPERQUADRIC:  # radial distance; exponents in d (both)
+        p = 2.0 / d
+        r = sqrt(x * x + y * y + z * z)
+        f = (abs(x / a) ** p + abs(y / b) ** p + abs(z / c) ** p) ** (1.0 / p)
+        return r * (1.0 - 1.0 / f) if f > 1e-6 else -min(a, min(b, c))
+    if kind == PLANE:
+        return y - a
+    table = tables[int(row[TABLE])]
+    if kind == REVOLVE:
+        r = sqrt(x * x + z * z)
+        inside = max(abs(r / a), abs(y / a))
+        return a * _bilinear(table, r / a, y / a) + a * max(inside - 1.0, 0.0)
+    inside = max(abs(x / a), abs(z / a))  # EXTRUDE along y, half height b
+    q, h = a * _bilinear(table, x / a, z / a) + a * max(inside - 1.0, 0.0), abs(y) - b
+    return sqrt(max(q, 0.0) ** 2 + max(h, 0.0) ** 2) + min(max(q, h), 0.0)
+
+
+@njit(cache=True, inline="always")
+def _smooth_min(p: float, q: float, k: float, chamfer: float) -> float:
+    """Minimum with a fillet (quadratic) or a bevel of size k."""
+    if k <= 0.0:
+        return min(p, q)
+    if chamfer > 0.0:
+        return min(min(p, q), (p + q - 0.5 * k) * 0.7071067811865476)
+    h = max(k - abs(p - q), 0.0) / k
+    return min(p, q) - 0.25 * k * h * h
+
+
+@njit(cache=True)
+def evaluate(field: Field, x: float, y: float, z: float) -> float:
+    """Value of the field at a point: negative inside."""
+    ux, uy, uz = x, y, z
+    warp = field.warp
+    if warp[3] > 0.0:
+        f = warp[4]
+        x += warp[3] * gradient_noise(ux * f + 11.3, uy * f, uz * f)
+        y += warp[3] * gradient_noise(ux * f, uy * f + 5.7, uz * f)
+        z += warp[3] * gradient_noise(ux * f, uy * f, uz * f + 8.1)
+    if warp[0] != 0.0:
+        s, c = sin(warp[0] * y), cos(warp[0] * y)
+        x, z = c * x - s * z, s * x + c * z
+    if warp[1] != 0.0:
+        s, c = sin(warp[1] * y), cos(warp[1] * y)
+        x, y = c * x - s * y, s * x + c * y
+    if warp[2] != 0.0:
+        shrink = 1.0 / max(1.0 + warp[2] * y, 0.3)
+        x *= shrink
+        z *= shrink
+    value = FAR
+    primitives = field.primitives
+    for n in range(primitives.shape[0]):
+        row = primitives[n]
+        px = abs(x) if row[MIRROR] > 0.0 else x
+        dx, dy, dz = px - row[CENTER], y - row[CENTER + 1], z - row[CENTER + 2]
+        operation, k = int(row[OPERATION]), row[BLEND]
+        # The bounding sphere says when a primitive can't change the value: most of them, at most points.
+        away = sqrt(dx * dx + dy * dy + dz * dz) - row[BOUND]
+        if operation == UNION and away > 0.0 and away > value + k:
+            continue
+        if operation == SUBTRACT and away > 0.0 and -away < value - k:
+            continue
+        lx = row[ROTATION] * dx + row[ROTATION + 1] * dy + row[ROTATION + 2] * dz
+        ly = row[ROTATION + 3] * dx + row[ROTATION + 4] * dy + row[ROTATION + 5] * dz
+        lz = row[ROTATION + 6] * dx + row[ROTATION + 7] * dy + row[ROTATION + 8] * dz
+        distance = _primitive(int(row[KIND]), row, field.tables, lx, ly, lz) - row[ROUNDING]
+        if operation == UNION:
+            value = _smooth_min(value, distance, k, row[CHAMFER])
+        elif operation == SUBTRACT:
+            value = -_smooth_min(-value, distance, k, row[CHAMFER])
+        else:
+            value = -_smooth_min(-value, -distance, k, row[CHAMFER])
+    if abs(value) < warp[5]:
+        for n in range(field.noises.shape[0]):
+            value -= _displacement(field.noises[n], x, y, z)
+        for n in range(field.decal_rows.shape[0]):
+            value -= _pressed(field.decals[n], field.decal_rows[n], x, y, z)
+    return value
+
+
+@njit(cache=True, parallel=True)
+def sample_grid(field: Field, side: int) -> np.ndarray:
+    """The field on a grid of side^3 points that spans [-1, 1]^3; index order (z, y, x), float32."""
+    grid = np.empty((side, side, side), np.float32)
+    step = 2.0 / (side - 1)
+    for k in prange(side):
+        for j in range(side):
+            for i in range(side):
+                grid[k, j, i] = evaluate(field, i * step - 1.0, j * step - 1.0, k * step - 1.0)
+    return grid
+
+
+@njit(cache=True)
+def gradient(field: Field, x: float, y: float, z: float, eps: float) -> tuple[float, float, float]:
+    """Unit outward normal by four tetrahedral samples eps away; features finer than eps are averaged."""
+    a = evaluate(field, x + eps, y - eps, z - eps)
+    b = evaluate(field, x - eps, y - eps, z + eps)
+    c = evaluate(field, x - eps, y + eps, z - eps)
+    d = evaluate(field, x + eps, y + eps, z + eps)
+    gx, gy, gz = a - b - c + d, -a - b + c + d, -a + b - c + d
+    length = sqrt(gx * gx + gy * gy + gz * gz)
+    if length < 1e-12:
+        return 0.0, 0.0, 0.0
+    return gx / length, gy / length, gz / length

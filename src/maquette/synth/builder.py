@@ -1,0 +1,234 @@
+"""A builder of `maquette.geometry.field.Field`: primitives, profiles, noise and decals, added one by one."""
+
+import cv2
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from maquette.geometry import field as f
+
+TABLE_SIDE = 128
+DECAL_SIDE = 128
+
+
+class Builder:
+    """Collects the rows of a field; `build` packs them.
+
+    All `center` arguments are in object units; `rotation` is a (3, 3) matrix local to object, identity by
+    default. `blend` is the size of the fillet to what was there before (a bevel if `bevel`).
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.rows: list[np.ndarray] = []
+        self.tables: list[np.ndarray] = []
+        self.noises: list[np.ndarray] = []
+        self.decals: list[np.ndarray] = []
+        self.decal_rows: list[np.ndarray] = []
+        self.warp = np.zeros(6)
+
+    def add(
+        self,
+        kind: int,
+        params: tuple[float, ...],
+        center=(0.0, 0.0, 0.0),
+        rotation: np.ndarray | None = None,
+        *,
+        operation: int = f.UNION,
+        blend: float = 0.0,
+        bevel: bool = False,
+        rounding: float = 0.0,
+        mirror: bool = False,
+        table: int = 0,
+    ) -> None:
+        """Append a primitive; `params` as `maquette.geometry.field` documents them by kind."""
+        row = np.zeros(f.PRIMITIVE_COLUMNS)
+        row[f.KIND], row[f.OPERATION], row[f.BLEND] = kind, operation, blend
+        row[f.CENTER : f.CENTER + 3] = center
+        to_object = np.eye(3) if rotation is None else rotation
+        row[f.ROTATION : f.ROTATION + 9] = to_object.T.ravel()
+        row[f.PARAM : f.PARAM + len(params)] = params
+        row[f.ROUNDING] = rounding
+        row[f.BOUND] = _bound(kind, params) + rounding
+        row[f.MIRROR], row[f.TABLE], row[f.CHAMFER] = mirror, table, bevel
+        self.rows.append(row)
+
+    def tube(self, points: np.ndarray, radii: np.ndarray, blend: float, mirror: bool = False) -> None:
+        """A sweep: round cones between successive points (n, 3) with radii (n,)."""
+        for p, q, a, b in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
+            length = float(np.linalg.norm(q - p))
+            if length < 1e-6:
+                continue
+            axis = (q - p) / length
+            self.add(
+                f.CAPSULE, (float(a), float(b), length / 2), (p + q) / 2, rotation_to(axis), blend=blend, mirror=mirror
+            )
+
+    def profile(self, polygon: np.ndarray) -> int:
+        """Register a closed 2D polygon (n, 2) within [-1, 1]^2; returns the table's index."""
+        self.tables.append(polygon_distance(polygon, TABLE_SIDE).astype(np.float32))
+        return len(self.tables) - 1
+
+    def noise(
+        self,
+        kind: int,
+        frequency: float,
+        amplitude: float,
+        octaves: int = 4,
+        gain: float = 0.5,
+        region: tuple[float, float] = (0.0, 0.0),
+        axis: int = 0,
+    ) -> None:
+        """Displace the surface; `region` (frequency, bias) limits it to patches."""
+        offset = self.rng.uniform(-50, 50, 3)
+        self.noises.append(
+            np.array([kind, frequency, amplitude, octaves, gain, *offset, region[0], region[1], axis, 0.0])
+        )
+
+    def decal(
+        self,
+        heights: np.ndarray,
+        mapping: int,
+        amplitude: float,
+        window: tuple[float, float],
+        center=(0.0, 0.0, 0.0),
+        rotation: np.ndarray | None = None,
+        repeats: tuple[int, int] = (1, 1),
+        depth: float = 10.0,
+    ) -> None:
+        """Press an ornament (DECAL_SIDE^2, in [0, 1]) outward by `amplitude` (negative engraves).
+
+        Planar: local x, y across the window's half sizes, on the side within `depth` behind local z = 0.
+        Cylindrical: around local y; the window is (half angle, half height).
+        """
+        to_object = np.eye(3) if rotation is None else rotation
+        row = np.array(
+            [mapping, amplitude, *repeats, *center, *to_object.T.ravel(), window[0], window[1], depth, 0.0]
+        )
+        self.decals.append(heights.astype(np.float32))
+        self.decal_rows.append(row)
+
+    def build(self) -> f.Field:
+        """Pack; the displacement's bound tells where it need be evaluated at all."""
+        reach = sum(abs(n[2]) / max(1 - n[4], 0.2) for n in self.noises) + sum(abs(d[1]) for d in self.decal_rows)
+        warp = self.warp.copy()
+        warp[5] = 2.0 * reach + 0.06 if reach else 0.0
+        return f.Field(
+            np.stack(self.rows),
+            _stack(self.tables, (2, 2), np.float32),
+            _stack(self.noises, (f.NOISE_COLUMNS,), np.float64),
+            _stack(self.decals, (2, 2), np.float32),
+            _stack(self.decal_rows, (f.DECAL_COLUMNS,), np.float64),
+            warp,
+        )
+
+
+def rotation_to(axis: np.ndarray) -> np.ndarray:
+    """A rotation whose local y becomes the unit `axis`; the turn about it is arbitrary."""
+    other = np.array([1.0, 0, 0]) if abs(axis[0]) < 0.8 else np.array([0, 0, 1.0])
+    x = np.cross(axis, other)
+    x /= np.linalg.norm(x)
+    return np.stack([x, axis, np.cross(x, axis)], 1)
+
+
+def random_rotation(rng: np.random.Generator, angle: float = np.pi) -> np.ndarray:
+    """A rotation about a random axis by up to `angle` radians; uniform over SO(3) if that is pi."""
+    if angle >= np.pi:
+        return Rotation.random(random_state=rng).as_matrix()
+    axis = rng.normal(size=3)
+    return Rotation.from_rotvec(axis / np.linalg.norm(axis) * rng.uniform(0, angle)).as_matrix()
+
+
+def polygon_distance(polygon: np.ndarray, side: int) -> np.ndarray:
+    """Exact signed distance (negative inside) of a closed polygon on a side x side lattice over [-1, 1]^2.
+
+    Row index is the second coordinate. Inside by the even-odd rule.
+    """
+    axis = np.linspace(-1, 1, side)
+    u, v = np.meshgrid(axis, axis)
+    points = np.stack([u, v], -1).reshape(-1, 1, 2)
+    a, b = polygon, np.roll(polygon, -1, 0)
+    edge = b - a
+    along = ((points - a) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-12)
+    nearest = a + np.clip(along, 0, 1)[..., None] * edge
+    distance = np.sqrt(((points - nearest) ** 2).sum(-1).min(1))
+    straddles = (a[:, 1] > points[..., 1]) != (b[:, 1] > points[..., 1])
+    rise = np.where(np.abs(edge[:, 1]) < 1e-12, 1e-12, edge[:, 1])
+    crossing = a[:, 0] + (points[..., 1] - a[:, 1]) / rise * edge[:, 0]
+    inside = (straddles & (points[..., 0] < crossing)).sum(1) % 2 == 1
+    return np.where(inside, -distance, distance).reshape(side, side)
+
+
+def smooth_curve(points: np.ndarray, count: int) -> np.ndarray:
+    """`count` points of a Catmull-Rom curve through `points` (n, d)."""
+    padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    t = np.linspace(0, len(points) - 1 - 1e-9, count)
+    i, s = t.astype(int), (t % 1)[:, None]
+    p0, p1, p2, p3 = padded[i], padded[i + 1], padded[i + 2], padded[i + 3]
+    return 0.5 * (2 * p1 + (p2 - p0) * s + (2 * p0 - 5 * p1 + 4 * p2 - p3) * s**2 + (3 * p1 - p0 - 3 * p2 + p3) * s**3)
+
+
+def lettering(rng: np.random.Generator) -> np.ndarray:
+    """One to three lines of random words in OpenCV's stroke fonts, as soft-edged heights in [0, 1]."""
+    image = np.zeros((4 * DECAL_SIDE, 4 * DECAL_SIDE), np.uint8)
+    lines = int(rng.integers(1, 4))
+    alphabet = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&.*+")
+    for line in range(lines):
+        text = "".join(rng.choice(alphabet, int(rng.integers(2, 8))))
+        font = int(rng.integers(0, 8))
+        thickness = int(rng.integers(8, 22))
+        (width, height), _ = cv2.getTextSize(text, font, 1.0, 1)
+        scale = min(460 / max(width, 1), 380 / lines / max(height, 1))
+        y = int(512 * (line + 0.5) / lines + scale * height / 2)
+        cv2.putText(image, text, (256 - int(scale * width / 2), y), font, scale, 255, thickness, cv2.LINE_AA)
+    return _soften(image[::-1], rng)
+
+
+def ornament(rng: np.random.Generator) -> np.ndarray:
+    """A motif as heights in [0, 1]: rosette, rings, meander, lattice, scales, star, waves or leaves."""
+    axis = np.linspace(-1, 1, 4 * DECAL_SIDE)
+    u, v = np.meshgrid(axis, axis)
+    r, a = np.hypot(u, v), np.arctan2(v, u)
+    k = int(rng.integers(3, 10))
+    motifs = {
+        "rosette": lambda: r < 0.35 + 0.5 * np.abs(np.cos(k * a / 2)),
+        "rings": lambda: (np.sin(r * np.pi * k) > 0) & (r < 0.95),
+        "meander": lambda: (np.sin(u * np.pi * 2) * np.sin(v * np.pi * 3) + 0.6 * np.sin(v * np.pi)) > 0,
+        "lattice": lambda: (np.abs((u + v) * k / 2 % 1 - 0.5) < 0.15) | (np.abs((u - v) * k / 2 % 1 - 0.5) < 0.15),
+        "scales": lambda: np.hypot((u * k / 2 + (np.floor(v * k) % 2) / 2) % 1 - 0.5, (v * k) % 1) < 0.6,
+        "star": lambda: r < 0.9 * (0.45 + 0.55 * np.abs(((a * k / np.pi) % 2) - 1)),
+        "waves": lambda: np.sin(v * np.pi * k + 1.5 * np.sin(u * np.pi * 2)) > 0,
+        "leaves": lambda: np.abs(np.sin(a * k / 2 + r * 3)) > 0.5 + 0.4 * r,
+    }
+    name = str(rng.choice(list(motifs)))
+    return _soften(motifs[name]().astype(np.uint8) * 255, rng)
+
+
+def _soften(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur the edge of a stencil by a random bevel and reduce it to DECAL_SIDE."""
+    blurred = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), float(rng.uniform(2, 10)))
+    return cv2.resize(blurred, (DECAL_SIDE, DECAL_SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _bound(kind: int, p: tuple[float, ...]) -> float:
+    """Radius of a sphere about the primitive's centre that holds it."""
+    if kind == f.SPHERE:
+        return p[0]
+    if kind in (f.BOX, f.SUPERQUADRIC, f.ELLIPSOID):
+        return float(np.linalg.norm(p[:3]))
+    if kind == f.CYLINDER:
+        return float(np.hypot(p[0], p[1]))
+    if kind == f.CONE:
+        return float(np.hypot(max(p[0], p[1]), p[2]))
+    if kind == f.TORUS:
+        return p[0] + p[1]
+    if kind == f.CAPSULE:
+        return max(p[0], p[1]) + p[2]
+    if kind == f.REVOLVE:
+        return p[0] * 1.4143
+    if kind == f.EXTRUDE:
+        return float(np.sqrt(2 * p[0] ** 2 + p[1] ** 2))
+    return f.FAR  # a plane
+
+
+def _stack(arrays: list[np.ndarray], shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    return np.stack(arrays).astype(dtype) if arrays else np.zeros((0, *shape), dtype)

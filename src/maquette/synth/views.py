@@ -1,0 +1,112 @@
+"""Cameras and lights for G-buffers: how a solid is framed and where its lights stand."""
+
+from math import radians, sin, tan
+
+import numpy as np
+
+from maquette.render.gbuffer import DISTANT, POINT, View
+
+LIGHTS = 8  # two distant, one frontal, one near point, four samples of one area light
+AREA_SAMPLES = 4
+_HOLLOW = ("pottery", "scooped", "relief")  # families that are worth looking into from above
+
+
+def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
+    """A square view that frames the solid with a margin, or, one time in ten, a close-up of a part of it.
+
+    Fields of view run from 4 to 60 degrees (log-uniform), one camera in ten is orthographic. Two thirds of
+    the objects stand upright; the rest, and the roll, are anyhow.
+    """
+    points = _surface_points(grid)
+    center = (points.min(0) + points.max(0)) / 2
+    radius = float(np.linalg.norm(points - center, axis=1).max())
+    backward = _direction(rng, family)
+    up = np.array([0.0, 1.0, 0.0]) if abs(backward[1]) < 0.99 else np.array([0.0, 0.0, 1.0])
+    right = np.cross(up, backward)
+    right /= np.linalg.norm(right)
+    up = np.cross(backward, right)
+    roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.12 else rng.normal(0, 0.12)
+    right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
+    orthographic = bool(rng.random() < 0.1)
+    half_fov = radians(float(np.exp(rng.uniform(np.log(4), np.log(60))))) / 2
+    distance = 4.0 if orthographic else 1.05 * radius / sin(half_fov)
+    pose = np.stack([right, up, backward, center + distance * backward], 1)
+    local = (points - pose[:, 3]) @ pose[:, :3]
+    flat = local[:, :2] if orthographic else local[:, :2] / -local[:, 2:]
+    low, high = flat.min(0), flat.max(0)
+    extent = float((high - low).max()) * (1 + 2 * rng.uniform(0.01, 0.16))
+    middle = (low + high) / 2
+    if rng.random() < 0.1:  # a close-up: the object leaves the frame
+        middle = flat[int(rng.integers(len(flat)))] * 0.5 + middle * 0.5
+        extent *= rng.uniform(0.3, 0.7)
+    focal = size_px / extent
+    middle = middle + rng.uniform(-0.02, 0.02, 2) * extent
+    center_px = (size_px / 2 - middle[0] * focal, size_px / 2 + middle[1] * focal)
+    return View(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
+
+
+def sample_lights(rng: np.random.Generator, view: View) -> np.ndarray:
+    """(LIGHTS, 4) in the object frame, as `maquette.render.gbuffer.trace` takes them.
+
+    All shine from the viewer's side: a photographer's lights do. Distant ones lie within 85 degrees of the
+    viewing axis, the frontal one within 30, the point light 1.3 to 5 units from the centre.
+    """
+    to_object = view.camera_to_object[:, :3]
+    target = view.camera_to_object[:, 3] - to_object[:, 2] * _target_distance(view)
+    directions = [_within(rng, 85), _within(rng, 85), _within(rng, 30)]
+    near = _within(rng, 75) * rng.uniform(1.3, 5.0)
+    axis, spread = _within(rng, 80), tan(radians(rng.uniform(4, 30)))
+    area = [axis + spread * rng.normal(size=3) * 0.6 for _ in range(AREA_SAMPLES)]
+    directions += [a / np.linalg.norm(a) for a in area]
+    lights = np.zeros((LIGHTS, 4))
+    lights[:3, :3] = np.stack(directions[:3]) @ to_object.T
+    lights[3, :3] = target + to_object @ near
+    lights[4:, :3] = np.stack(directions[3:]) @ to_object.T
+    lights[:, 3] = DISTANT
+    lights[3, 3] = POINT
+    return lights
+
+
+def lights_to_camera(lights: np.ndarray, view: View) -> np.ndarray:
+    """The same lights in the camera frame."""
+    rotation, origin = view.camera_to_object[:, :3], view.camera_to_object[:, 3]
+    moved = lights.copy()
+    point = lights[:, 3] == POINT
+    moved[:, :3] = np.where(point[:, None], lights[:, :3] - origin, lights[:, :3]) @ rotation
+    return moved
+
+
+def _surface_points(grid: np.ndarray) -> np.ndarray:
+    """Object coordinates of inside samples that have an outside neighbour along an axis."""
+    inside = grid < 0
+    core = inside.copy()
+    for axis in range(3):
+        core &= np.roll(inside, 1, axis) & np.roll(inside, -1, axis)
+    points = np.argwhere(inside & ~core)[:, ::-1]
+    return points * (2.0 / (grid.shape[0] - 1)) - 1.0
+
+
+def _direction(rng: np.random.Generator, family: str) -> np.ndarray:
+    """Unit vector from the object towards the camera."""
+    azimuth = rng.uniform(-np.pi, np.pi)
+    if family == "relief" and rng.random() < 0.7:
+        azimuth, elevation = rng.normal(0, 0.5), rng.normal(0, 0.4)
+    elif family in _HOLLOW and rng.random() < 0.65:
+        elevation = radians(rng.uniform(25, 88))
+    elif rng.random() < 0.65:
+        elevation = radians(float(np.clip(rng.normal(15, 20), -60, 85)))
+    else:
+        elevation = np.arcsin(rng.uniform(-1, 1))
+    c = np.cos(elevation)
+    return np.array([c * np.sin(azimuth), np.sin(elevation), c * np.cos(azimuth)])
+
+
+def _within(rng: np.random.Generator, degrees: float) -> np.ndarray:
+    """Camera-frame unit vector within an angle of the viewing axis, uniform in that angle."""
+    theta, phi = radians(degrees) * np.sqrt(rng.random()) ** 1.2, rng.uniform(0, 2 * np.pi)
+    return np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])
+
+
+def _target_distance(view: View) -> float:
+    """Distance from the camera to the centre of [-1, 1]^3, along the viewing axis."""
+    return float(view.camera_to_object[:, 3] @ view.camera_to_object[:, 2])
