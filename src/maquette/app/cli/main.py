@@ -1,0 +1,67 @@
+"""`maquette VERB ...`: finds the verb, and turns every mistake of a user into one line and exit code 2.
+
+Nothing heavy is imported before the verb is known, so that `maquette --help` answers at once.
+"""
+
+import sys
+from importlib import import_module
+
+from maquette.errors import InputError
+
+VERBS = {
+    "normals": ("maquette.app.cli.normals", "surface normals of photos"),
+    "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
+    "bench": ("maquette.app.cli.bench", "score methods against measured normals"),
+    "dataset": ("maquette.app.cli.dataset", "generate training data"),
+    "train": ("maquette.app.cli.train", "train a network"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: what follows the program's name; by default, what it was started with.
+
+    Returns:
+        The exit code: 0 done, 2 wrong input or interrupted. A fault of the program itself raises, which
+        makes it 1.
+    """
+    try:
+        return _dispatch(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        print(f"maquette: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("maquette: interrupted; the files that are there are whole", file=sys.stderr)
+    return 2
+
+
+def _dispatch(argv: list[str]) -> int:
+    verb = argv[0] if argv else "--help"
+    if verb in ("-h", "--help"):
+        print(_help())
+        return 0
+    if verb == "--version":
+        from maquette import __version__
+
+        print(f"maquette {__version__}")
+        return 0
+    if verb not in VERBS:
+        kind = "option" if verb.startswith("-") else "verb"
+        raise InputError(f"unknown {kind} {verb!r}; the verbs are {', '.join(VERBS)}")
+    module, _ = VERBS[verb]
+    return import_module(module).main(argv[1:])
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    return (
+        "usage: maquette VERB ...\n\n"
+        "Photos into surface normals, and normals into geometry.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "options:\n  --help    this text; after a verb, that verb's own\n  --version the version"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

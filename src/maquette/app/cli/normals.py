@@ -1,0 +1,128 @@
+"""`maquette normals PHOTO... -o DIR`: normal maps, confidences and contact sheets of photos."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.app.cli.inputs import expand, require_distinct_stems
+from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.errors import InputError
+
+if TYPE_CHECKING:
+    from maquette.app.predictors import Predictor
+
+FRAMES = {
+    "opengl": "x right, y up, z towards the viewer",
+    "directx": "x right, y down, z towards the viewer",
+    "opencv": "x right, y down, z away from the viewer",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; returns 0, or 2 if a photo of a batch failed."""
+    options = _parse(argv)
+    photos = expand(options.photo)
+    require_distinct_stems(photos)
+    if options.confidence and options.method != "nirne":
+        raise InputError(
+            f"--confidence: the method {options.method} doesn't know its own; use --method nirne"
+        )
+    _make_folder(options.output)
+    show_warnings_in_one_line()
+
+    # torch is imported only now, when all that can be wrong with the command line has been said
+    from maquette.app.predictors import build_predictor
+
+    predictor = build_predictor(options.method, options.weights, options.device)
+    failed = _run_all(photos, options, predictor)
+    if failed and len(photos) > 1:
+        names = ", ".join(str(path) for path in failed)
+        done = len(photos) - len(failed)
+        print(f"maquette: {done} of {len(photos)} photos done; failed: {names}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser("normals", "Surface normals of photos: a normal map and a contact sheet of each.")
+    parser.add_argument(
+        "photo", nargs="+", metavar="PHOTO", help="png, jpg, webp, tiff or exr; a folder of them; a glob"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
+    parser.add_argument(
+        "--format", choices=("png16", "png8", "exr", "npy"), default="png16", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
+    add_prediction_options(parser)
+    return parser.parse_args(argv)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"-o {folder}: {error.strerror}; give a folder that can be written") from error
+
+
+def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predictor") -> list[Path]:
+    """Work through the photos; a bad one is reported and left behind. Returns those that failed."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    failed = []
+    hidden = len(photos) == 1 or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
+        task = progress.add_task("normals", total=len(photos))
+        for path in photos:
+            try:
+                report = _run_one(path, options, predictor)
+            except InputError as error:
+                failed.append(path)
+                report = {"photo": str(path), "error": str(error)}
+                print(f"maquette: {error}", file=sys.stderr)
+            if options.json:
+                print(json.dumps(report), flush=True)
+            elif "error" not in report:
+                print(f"{report['photo']} -> {report['normals']} ({report['seconds']:.1f} s)", flush=True)
+            progress.advance(task)
+    return failed
+
+
+def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") -> dict[str, Any]:
+    """Predict one photo and write its files; returns what `--json` prints."""
+    from maquette.app.pictures import contact_sheet
+    from maquette.geometry.directional import confidence_from_concentration
+    from maquette.io.images import read_photo, write_png8
+    from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+    from maquette.methods.masks import object_mask
+
+    start = time.perf_counter()
+    photo = read_photo(path)
+    photo = photo.with_mask(object_mask(photo, options.mask))
+    normal_map = predictor(photo)
+
+    suffix = FORMAT_SUFFIXES[options.format]
+    normals = options.output / f"{path.stem}.normals{suffix}"
+    write_normal_map(normals, normal_map, options.convention, options.format)
+    confidence = None
+    if options.confidence and normal_map.concentration is not None:
+        confidence = options.output / f"{path.stem}.confidence{suffix}"
+        values = confidence_from_concentration(normal_map.concentration)
+        write_confidence(confidence, values * normal_map.mask, options.format)
+    sheet = options.output / f"{path.stem}.sheet.png"
+    write_png8(sheet, contact_sheet(photo, normal_map))
+    return {
+        "photo": str(path),
+        "normals": str(normals),
+        "confidence": None if confidence is None else str(confidence),
+        "sheet": str(sheet),
+        "convention": options.convention,
+        "frame": FRAMES[options.convention],
+        "seconds": round(time.perf_counter() - start, 3),
+    }

@@ -1,0 +1,52 @@
+"""The argument parser of the verbs, and the options that several of them share."""
+
+import argparse
+import sys
+import warnings
+from typing import NoReturn
+
+from maquette.errors import InputError
+
+METHODS = ("nirne", "inflate", "flat")
+CONVENTIONS = ("opengl", "directx", "opencv")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that tells a mistake in one line, as everything else here does."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        super().__init__(prog=f"maquette {verb}", description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """How normals are predicted from a photo."""
+    parser.add_argument(
+        "--mask",
+        default="auto",
+        metavar="FILE|alpha|auto|none",
+        help="where the object is: a mask file, the photo's alpha, found (alpha, else GrabCut; the"
+        " default), or the whole frame",
+    )
+    parser.add_argument("--method", choices=METHODS, default="nirne", help="default: %(default)s")
+    parser.add_argument(
+        "--weights",
+        default="nirne-small",
+        metavar="NAME|DIR",
+        help="weights that ship, or a folder with config.json and model.safetensors; default: %(default)s",
+    )
+    parser.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one"
+    )
+
+
+def show_warnings_in_one_line() -> None:
+    """Print what the library warns of as `maquette: warning: ...` on stderr."""
+
+    def show(message: Warning | str, *_: object) -> None:
+        print(f"maquette: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", UserWarning)

@@ -1,0 +1,92 @@
+"""`maquette relight PHOTO|NORMALS`: an object under a light of one's own, as a picture or as a film."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maquette.types import NormalMap
+
+_FILM_PX = 640
+_FILM_FRAMES = 72
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; returns 0."""
+    options = _parse(argv)
+    if options.output is None and options.orbit is None:
+        raise InputError("nothing to write: give -o PICTURE.png, --orbit FILM.mp4, or both")
+    if options.output is not None and options.output.suffix.lower() != ".png":
+        raise InputError(f"{options.output}: the picture must end in .png")
+    show_warnings_in_one_line()
+
+    from maquette.app.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
+    from maquette.app.video import require_film_suffix, write_film
+    from maquette.io.images import write_srgb
+
+    if options.orbit is not None:
+        require_film_suffix(options.orbit)
+    normal_map, albedo = _surface(options)
+    if options.output is not None:
+        colour = CLAY if albedo is None else albedo
+        picture = relit(normal_map, options.azimuth, options.elevation, colour)
+        write_srgb(options.output, picture, normal_map.mask)
+        print(options.output)
+    if options.orbit is not None:
+        small = shrink_normals(normal_map, _FILM_PX)
+        colour = CLAY if albedo is None else shrink_image(albedo, _FILM_PX)
+        write_film(options.orbit, orbit(small, options.elevation, _FILM_FRAMES, colour))
+        print(options.orbit)
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser("relight", "A photo, or a normal map, as a matte object under another light.")
+    parser.add_argument("input", type=Path, metavar="PHOTO|NORMALS")
+    parser.add_argument(
+        "--azimuth",
+        type=float,
+        default=135.0,
+        metavar="DEG",
+        help="counter-clockwise from the right: 90 is from above; default: %(default)s",
+    )
+    parser.add_argument(
+        "--elevation",
+        type=float,
+        default=40.0,
+        metavar="DEG",
+        help="from the image plane (0) towards the viewer (90); default: %(default)s",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="the picture to write")
+    parser.add_argument("--orbit", type=Path, metavar="MP4|GIF", help="a film of a light that goes around")
+    parser.add_argument(
+        "--normals", action="store_true", help="the input is a normal map (*.normals.* and *.npy always are)"
+    )
+    parser.add_argument(
+        "--convention", choices=CONVENTIONS, default="opengl", help="of a normal map; default: %(default)s"
+    )
+    add_prediction_options(parser)
+    return parser.parse_args(argv)
+
+
+def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None]":
+    """The normals to light, and the albedo if the input has colours."""
+    from maquette.app.predictors import build_predictor
+    from maquette.io.images import read_photo
+    from maquette.io.normal_maps import read_normal_map
+    from maquette.methods.masks import object_mask
+    from maquette.shading.lambert import estimate_albedo
+
+    path = options.input
+    if options.normals or path.suffix.lower() == ".npy" or re.search(r"\.normals\.\w+$", path.name):
+        return read_normal_map(path, options.convention), None
+    photo = read_photo(path)
+    photo = photo.with_mask(object_mask(photo, options.mask))
+    normal_map = build_predictor(options.method, options.weights, options.device)(photo)
+    return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask)

@@ -1,0 +1,134 @@
+"""Weights with the configuration that they belong to: `config.json` beside `model.safetensors`.
+
+Both are plain data; nothing in them is ever executed. Loading is strict: a field too many or too few, or of
+another type, is an error and not a surprise in the results.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from maquette.errors import InputError
+from maquette.io.files import atomic_path, write_bytes
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+Config = TypeVar("Config")
+
+
+def save_checkpoint(
+    directory: Path | str, config: Any, state_dict: Mapping[str, Tensor], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write `config.json` and `model.safetensors`; each is whole or absent.
+
+    Args:
+        directory: made if it isn't there; other files in it stay.
+        config: a dataclass of numbers, strings, booleans, None, tuples of them, and such dataclasses.
+        state_dict: floating tensors are stored as `dtype`, others as they are.
+        dtype: half precision by default, which halves the file.
+
+    Raises:
+        InputError: the folder can't be written, or a weight is not finite in `dtype`.
+    """
+    directory = Path(directory)
+    tensors = {}
+    for name, tensor in state_dict.items():
+        stored = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
+        if not bool(torch.isfinite(stored).all()):
+            raise InputError(f"{directory / WEIGHTS_NAME}: {name} is not finite as {dtype}; not saved")
+        tensors[name] = stored.clone(memory_format=torch.contiguous_format)
+    with atomic_path(directory / WEIGHTS_NAME) as partial:
+        partial.touch()
+        save_file(tensors, partial)
+    text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    write_bytes(directory / CONFIG_NAME, text.encode())
+
+
+def load_checkpoint(directory: Path | str, config_type: type[Config]) -> tuple[Config, dict[str, Tensor]]:
+    """Read what `save_checkpoint` wrote.
+
+    Args:
+        directory: the folder with both files.
+        config_type: the dataclass that the configuration must fit, field by field.
+
+    Returns:
+        The configuration, and the tensors on the CPU, floating ones as float32.
+
+    Raises:
+        InputError: a file is missing, cut off or damaged, or a field is missing, unknown or mistyped.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; a checkpoint is {CONFIG_NAME} + {WEIGHTS_NAME}")
+    config_path, weights_path = directory / CONFIG_NAME, directory / WEIGHTS_NAME
+    for path in (config_path, weights_path):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; a checkpoint is {CONFIG_NAME} + {WEIGHTS_NAME}")
+    try:
+        content = json.loads(config_path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{config_path}: is not JSON, or is cut off") from error
+    config = _typed(content, config_type, str(config_path))
+    try:
+        tensors = load_file(weights_path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{weights_path}: is cut off or no safetensors file") from error
+    state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return config, state
+
+
+def _typed(value: Any, expected: Any, where: str) -> Any:
+    """A JSON value as the type that a dataclass field asks for, or an InputError that names the place."""
+    if dataclasses.is_dataclass(expected):
+        return _typed_dataclass(value, expected, where)
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is tuple and isinstance(value, list):
+        return _typed_tuple(value, arguments, where)
+    if origin in (typing.Union, types.UnionType):
+        return _typed_union(value, arguments, where)
+    if origin is Literal and value in arguments:
+        return value
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if expected in (int, str, bool, types.NoneType) and type(value) is expected:
+        return value
+    name = expected.__name__ if isinstance(expected, type) and not arguments else str(expected)
+    raise InputError(f"{where}: is {value!r}; {name} is needed")
+
+
+def _typed_dataclass(value: Any, expected: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: is {value!r}; an object with named fields is needed")
+    hints = typing.get_type_hints(expected)
+    fields = {field.name for field in dataclasses.fields(expected) if field.init}
+    for complaint, names in (("lacks", fields - value.keys()), ("has the unknown", value.keys() - fields)):
+        if names:
+            raise InputError(f"{where}: {complaint} field {', '.join(sorted(names))} ({expected.__name__})")
+    return expected(**{name: _typed(value[name], hints[name], f"{where}: {name}") for name in fields})
+
+
+def _typed_tuple(value: list[Any], arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        arguments = arguments[:1] * len(value)
+    if len(arguments) != len(value):
+        raise InputError(f"{where}: has {len(value)} entries; {len(arguments)} are needed")
+    return tuple(_typed(v, a, f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, arguments, strict=True)))
+
+
+def _typed_union(value: Any, arguments: tuple[Any, ...], where: str) -> Any:
+    for argument in arguments:
+        try:
+            return _typed(value, argument, where)
+        except InputError:
+            continue
+    raise InputError(f"{where}: is {value!r}; {' or '.join(str(a) for a in arguments)} is needed")

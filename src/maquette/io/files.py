@@ -1,0 +1,49 @@
+"""Files that are whole or absent: written beside their final name, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maquette.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A name to write to, beside `path`, that becomes `path` when the block ends well.
+
+    If the block fails or is interrupted, what it wrote is removed and a file that was there before stays.
+    The temporary name keeps the suffix, since many writers choose the format by it.
+
+    Raises:
+        InputError: the folder can't be made or written, or the disk is full.
+    """
+    partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or "the file could not be written"
+        raise InputError(f"cannot write {path}: {reason}; give a folder that can be written") from error
+    finally:
+        _remove(partial)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing.
+
+    Raises:
+        InputError: as `atomic_path`.
+    """
+    with atomic_path(path) as partial:
+        partial.write_bytes(content)
+
+
+def _remove(partial: Path) -> None:
+    try:
+        partial.unlink(missing_ok=True)
+    except OSError:
+        pass  # its folder was never made, or is no folder
