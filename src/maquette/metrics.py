@@ -134,9 +134,13 @@ def sharp_region(truth_grey: UInt8[Tensor, "height width"]) -> Bool[Tensor, "hei
 
 
 def grey_picture(normals: Float[Tensor, "height width 3"]) -> UInt8[Tensor, "height width"]:
-    """Grey 8-bit picture of a normal map: round(255 (n + 1) / 2), then OpenCV's luma weights."""
-    colour = ((normals.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
-    return torch.from_numpy(np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), np.uint8))
+    """Grey 8-bit picture of a normal map: round(255 (n + 1) / 2), then `grey_of_codes`."""
+    return grey_of_codes(((normals.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
+
+
+def grey_of_codes(codes: UInt8[Tensor, "height width 3"]) -> UInt8[Tensor, "height width"]:
+    """OpenCV's grey (luma) of an 8-bit RGB picture, codes as they are."""
+    return torch.from_numpy(np.asarray(cv2.cvtColor(codes.cpu().numpy(), cv2.COLOR_RGB2GRAY), np.uint8))
 
 
 def ne_sne_deg(
@@ -148,7 +152,7 @@ def ne_sne_deg(
     """Normal error and sharp normal error, the LUCES protocol of Hi3DGen (Ye et al. 2025): degrees, both.
 
     NE is the mean angular error in the mask eroded by 10x10; SNE the mean in that part of it where the truth
-    is sharp (`sharp_region`).
+    is sharp (`sharp_region`). Pixels whose true normal is zero have no truth and are left out after the erosion.
 
     Args:
         truth_grey: the grey 8-bit picture of the truth; by default made from `true`. Give the data set's own
@@ -160,7 +164,7 @@ def ne_sne_deg(
     Raises:
         InputError: sizes differ, or erosion leaves no pixel.
     """
-    inner = eroded(mask)
+    inner = eroded(mask) & (torch.linalg.vector_norm(true, dim=-1) > 0)
     error = angular_error_deg(predicted, true, inner)
     sharp = sharp_region(grey_picture(true) if truth_grey is None else truth_grey)[inner]
     return float(error.mean()), float(error[sharp].mean())

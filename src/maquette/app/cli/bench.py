@@ -1,0 +1,93 @@
+"""`maquette bench normals --data DIR`: scores of methods on photos with measured normals."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from maquette.app.cli.parser import METHODS, Parser
+from maquette.errors import InputError
+
+SETS = ("diligent", "luces", "pathtraced", "scans")
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; prints the table, saves it with pictures, returns 0."""
+    options = _parse(argv)
+    if not options.data.is_dir():
+        raise InputError(
+            f"--data {options.data}: no such folder; give the one that holds diligent, luces, ..."
+        )
+
+    from maquette.bench.datasets import SETS as LOADERS
+    from maquette.bench.evaluate import SetResult, evaluate
+    from maquette.bench.predictor import load_predictor
+    from maquette.bench.report import as_json, markdown
+
+    predictors = {name: load_predictor(name, options.weights, options.device) for name in options.method}
+    results = {}
+    for name in options.sets:
+        try:
+            samples = LOADERS[name](options.data, options.cache)
+            results[name] = evaluate(samples, predictors, lambda done, name=name: _progress(f"{name} {done}"))
+        except InputError as error:
+            # A set that can't be run stays in the table, with its reason, beside those that can.
+            results[name] = SetResult(missing=str(error))
+    about = {"weights": options.weights} if "nirne" in predictors else {}
+    found = as_json(results, about)
+    _save(options.output, results, found)
+    print(json.dumps(found) if options.json else markdown(results).rstrip())
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser("bench", __doc__ or "")
+    parser.add_argument("task", choices=["normals"], help="what is scored")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes"
+    )
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="default: all")
+    parser.add_argument(
+        "--method", nargs="+", choices=METHODS, default=["flat", "inflate", "nirne"], help="default: all"
+    )
+    parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="default: %(default)s")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/pathtraced"),
+        metavar="DIR",
+        help="where path-traced photos are kept; default: %(default)s",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("runs/bench"),
+        metavar="DIR",
+        help="where bench.md, bench.json and pictures go; default: %(default)s",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser.parse_args(argv)
+
+
+def _save(folder: Path, results: dict, found: dict) -> None:
+    from maquette.bench.pictures import calibration_plot, strips
+    from maquette.bench.report import markdown
+    from maquette.io.files import atomic_path, write_bytes
+
+    write_bytes(folder / "bench.md", markdown(results).encode())
+    write_bytes(folder / "bench.json", (json.dumps(found, indent=1) + "\n").encode())
+    for name, result in results.items():
+        if result.missing:
+            continue
+        with atomic_path(folder / f"{name}.png") as partial:
+            strips(result).save(partial)
+        for method, curves in found["sets"][name]["calibration"].items():
+            with atomic_path(folder / f"{name}.{method}.calibration.png") as partial:
+                calibration_plot(curves, f"{method} on {name}").save(partial)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

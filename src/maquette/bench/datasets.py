@@ -1,0 +1,189 @@
+"""Photos with true normals: the sets that methods are measured on, one iterator each.
+
+Nothing here may tune or train anything. Each function takes the data folder and a cache folder, and yields
+samples in a fixed order; what is missing raises an InputError that says what and where.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Bool, Float, UInt8
+from scipy.io import loadmat
+from torch import Tensor
+
+from maquette import metrics
+from maquette.bench.pathtrace import MATERIALS, Render, render_scene
+from maquette.errors import InputError
+from maquette.io.decode import read_pixels
+from maquette.io.files import atomic_path
+from maquette.io.images import read_mask, read_photo, srgb_to_linear
+from maquette.types import NormalMap, Photo
+
+DILIGENT_OBJECTS = ("ball", "bear")
+DILIGENT_IMAGES = range(21, 31)
+LUCES_OBJECTS = ("Bowl", "Bunny", "Cup", "Die", "Hippo")
+SCAN_VIEWS = 4
+SHAPES_PER_MATERIAL = 12
+HELD_OUT_SEED = 1_000_003  # of shapes that nothing may train on
+LUCES_UNIT_TOLERANCE = 0.1  # a stored normal whose length is further from 1 than this holds no truth
+
+Mesh = tuple[np.ndarray, np.ndarray]  # vertices (n, 3), faces (m, 3)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photo with its truth.
+
+    Attributes:
+        group: name of the object, or of the kind of object; scores are averaged over the samples of a group, then over groups.
+        view: which photo of the object.
+        photo: linear colour, with the object's mask.
+        truth: normals, with the mask of the pixels that have one.
+        truth_grey: the set's own 8-bit grey picture of the truth, where the SNE protocol needs it.
+    """
+
+    group: str
+    view: str
+    photo: Photo
+    truth: NormalMap
+    truth_grey: UInt8[Tensor, "height width"] | None = None
+
+
+def diligent(data: Path, cache: Path) -> Iterator[Sample]:
+    """DiLiGenT's ball and bear under the lights of images 021 to 030, the single-photo protocol of RoSE.
+
+    The 16-bit photos are linear; each is divided by the intensity of its light.
+
+    Raises:
+        InputError: a file is missing or isn't what the set holds.
+    """
+    for name in DILIGENT_OBJECTS:
+        folder = _require_folder(data / "diligent" / f"{name}PNG", "the photos of DiLiGenT")
+        mask = read_mask(folder / "mask.png")
+        normals = torch.from_numpy(loadmat(folder / "Normal_gt.mat")["Normal_gt"]).float()
+        truth = _truth(normals, mask)
+        intensities = np.loadtxt(folder / "light_intensities.txt", dtype=np.float32)
+        for number in DILIGENT_IMAGES:
+            path = folder / f"{number:03d}.png"
+            rgb = read_pixels(path).astype(np.float32) / 65535 / intensities[number - 1]
+            photo = Photo(torch.from_numpy(rgb), mask, f"{name}/{path.name}")
+            yield Sample(name, path.stem, photo, truth)
+
+
+def luces(data: Path, cache: Path) -> Iterator[Sample]:
+    """Five objects of LUCES, one photo each under a near point light, read like any photo of a user.
+
+    The stored maps have x to the left: it is negated. Black pixels and pixels far from unit length have no
+    truth; the grey picture is that of the stored file, as the protocol of NE and SNE has it.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    for name in LUCES_OBJECTS:
+        folder = _require_folder(data / "luces", "the photos of LUCES")
+        photo = read_photo(folder / "images" / f"{name}.png")
+        mask = read_mask(folder / "mask" / f"{name}.png")
+        codes = torch.tensor(read_pixels(folder / "normals" / f"{name}.png")[..., :3])
+        normals = 2 * codes.float() / 255 - 1
+        length = torch.linalg.vector_norm(normals, dim=-1, keepdim=True)
+        known = (length[..., 0] - 1).abs() <= LUCES_UNIT_TOLERANCE
+        grey = metrics.grey_of_codes(codes)
+        normals = normals / length * torch.tensor([-1.0, 1.0, 1.0])
+        yield Sample(name, "photo", photo.with_mask(mask), _truth(normals, mask & known), grey)
+
+
+def scans(data: Path, cache: Path) -> Iterator[Sample]:
+    """Scanned meshes, each from four sides in other materials and lights, path-traced once and then cached.
+
+    Raises:
+        InputError: the meshes, the environments or Mitsuba are missing.
+    """
+    folder = _require_folder(data / "meshes" / "scans", "the scanned meshes")
+    paths = sorted(folder.glob("*.obj"))
+    if not paths:
+        raise InputError(f"{folder}: holds no .obj; the scanned meshes belong there")
+    for place, path in enumerate(paths):
+        for view in range(SCAN_VIEWS):
+            render = _cached(
+                cache / "scans" / f"{path.stem}-{view}.npz",
+                data,
+                lambda path=path: _read_mesh(path),
+                seed=place * SCAN_VIEWS + view,
+                material=None,
+            )
+            yield _traced_sample(path.stem, f"view {view}", render)
+
+
+def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
+    """Procedural shapes of a seed that is kept from training, path-traced; grouped by material.
+
+    Raises:
+        InputError: the environments or Mitsuba are missing.
+    """
+    from maquette.synth.shapes import sample_mesh
+
+    for material in MATERIALS:
+        for view in range(SHAPES_PER_MATERIAL):
+            index = MATERIALS.index(material) * SHAPES_PER_MATERIAL + view
+            render = _cached(
+                cache / "shapes" / f"{index:03d}-{material}.npz",
+                data,
+                lambda index=index: sample_mesh(HELD_OUT_SEED, index),
+                seed=HELD_OUT_SEED + index,
+                material=material,
+            )
+            yield _traced_sample(material, f"shape {index}", render)
+
+
+def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, material: str | None) -> Render:
+    """The render in the file; made, and the file with it, if it isn't there."""
+    if path.exists():
+        with np.load(path) as held:
+            codes, normals, mask = (torch.from_numpy(held[key]) for key in ("codes", "normals", "mask"))
+        return Render(codes, NormalMap(normals, mask))
+    folder = _require_folder(data / "environments", "the environment maps")
+    environments = sorted(p for p in folder.iterdir() if p.suffix in (".exr", ".hdr"))
+    render = render_scene(*mesh(), environments, seed, material)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            codes=render.codes.numpy(),
+            normals=render.truth.normals.numpy(),
+            mask=render.truth.mask.numpy(),
+        )
+    return render
+
+
+def _traced_sample(group: str, view: str, render: Render) -> Sample:
+    rgb = srgb_to_linear(render.codes.float() / 255)
+    return Sample(group, view, Photo(rgb, render.truth.mask, f"{group}, {view}"), render.truth)
+
+
+def _read_mesh(path: Path) -> Mesh:
+    mesh = trimesh.load_mesh(path)
+    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+
+
+def _truth(normals: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"]) -> NormalMap:
+    """Unit normals where the mask is true and a normal is stored; zero elsewhere."""
+    known = mask & (torch.linalg.vector_norm(normals, dim=-1) > 0.5)
+    unit = torch.nn.functional.normalize(normals, dim=-1)
+    return NormalMap(torch.where(known[..., None], unit, torch.zeros_like(unit)), known)
+
+
+def _require_folder(folder: Path, what: str) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {what} belong there (see --data)")
+    return folder
+
+
+SETS: dict[str, Callable[[Path, Path], Iterator[Sample]]] = {
+    "diligent": diligent,
+    "luces": luces,
+    "pathtraced": pathtraced,
+    "scans": scans,
+}

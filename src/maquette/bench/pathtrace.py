@@ -1,0 +1,232 @@
+"""Path-traced photos of triangle meshes, with global illumination and their true normals, by Mitsuba 3.
+
+The renderer is not the one that makes training data (`maquette.render`), so its photos also check that one.
+The mesh is turned into the camera's frame first: Mitsuba's world is then our frame, x right, y up, z towards
+the viewer, and no normal needs a conversion. Mitsuba is an optional part: `pip install maquette[render]`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import trimesh
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from maquette.errors import InputError
+from maquette.io.images import read_photo, to_srgb8
+from maquette.types import NormalMap
+
+MATERIALS = ("diffuse", "plastic", "metal")
+METALS = ("Al", "Au", "Cu", "Ag")
+CREASE_RAD = np.deg2rad(40)  # edges that bend more stay sharp; the others are shaded smoothly
+TRUTH_SAMPLES = 16
+MARGIN = 1.08  # the frame is so much larger than the object
+
+
+@dataclass(frozen=True)
+class Render:
+    """A photo as a camera writes it, and the truth.
+
+    Attributes:
+        codes: 8-bit sRGB.
+        truth: shading normals, camera frame; the mask is true where at least half of the pixel is covered.
+    """
+
+    codes: UInt8[Tensor, "height width 3"]
+    truth: NormalMap
+
+
+def render_scene(
+    vertices: Float[np.ndarray, "vertices 3"],
+    faces: Int[np.ndarray, "faces 3"],
+    environments: Sequence[Path],
+    seed: int,
+    material: str | None = None,
+    side_px: int = 256,
+    samples: int = 128,
+) -> Render:
+    """Photograph a mesh from a random side, under a random environment and one more light.
+
+    The mesh fills a square frame; its bounding ball is seen at 10 to 45 degrees; the light is distant or a glowing sphere.
+    Everything random follows from the seed, and the same seed gives the same bytes.
+
+    Args:
+        vertices: any units, y up.
+        faces: outward, counter-clockwise.
+        environments: equirectangular radiance maps (.exr or .hdr), one of which is drawn.
+        material: one of `MATERIALS`; drawn from the seed if not given.
+        samples: light paths per pixel.
+
+    Raises:
+        InputError: Mitsuba isn't installed, there is no environment, or the material isn't known.
+    """
+    mi = _mitsuba()
+    if not environments:
+        raise InputError("path tracing: no environment map was given; at least one .exr or .hdr is needed")
+    random = np.random.default_rng(seed)
+    material = material or MATERIALS[random.integers(len(MATERIALS))]
+    if material not in MATERIALS:
+        raise InputError(f"path tracing: material {material!r}; choose from {', '.join(MATERIALS)}")
+    pitch = _rotation(0, np.deg2rad(random.uniform(-15, 35)))
+    turn = pitch @ _rotation(1, random.uniform(0, 2 * np.pi))
+    turned = _fitted(vertices @ turn.T)
+    shape = _shape(mi, turned, faces, _bsdf(random, material), random)
+    distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
+    extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
+    field_rad = 2 * np.arctan(MARGIN * extent)
+    sky = _environment(mi, environments[random.integers(len(environments))], pitch, random)
+    scene = {
+        "type": "scene",
+        "integrator": {"type": "path", "max_depth": 6},
+        "shape": shape,
+        "sky": sky,
+        "key": _key_light(mi, random),
+        "sensor": _sensor(mi, distance, field_rad, side_px, "gaussian", samples),
+    }
+    radiance = np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3]
+    truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
+    return Render(_exposed(torch.from_numpy(radiance), truth, random.uniform(90, 99.5)), truth)
+
+
+def _mitsuba() -> Any:
+    try:
+        import mitsuba
+    except ImportError as error:
+        raise InputError("path tracing needs Mitsuba 3; pip install 'maquette[render]'") from error
+    mitsuba.set_variant("scalar_rgb")
+    return mitsuba
+
+
+def _fitted(vertices: np.ndarray) -> np.ndarray:
+    """Moved and scaled into the unit ball about the centre of the bounding box."""
+    centred = vertices - (vertices.min(0) + vertices.max(0)) / 2
+    return centred / np.linalg.norm(centred, axis=1).max()
+
+
+def _rotation(axis: int, angle_rad: float) -> np.ndarray:
+    """Right-handed rotation about a coordinate axis; about x, a positive angle shows the top of an object."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = np.cos(angle_rad)
+    matrix[second, first] = np.sin(angle_rad)
+    matrix[first, second] = -np.sin(angle_rad)
+    return matrix
+
+
+def _shape(mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, random: np.random.Generator) -> Any:
+    mesh = trimesh.graph.smooth_shade(trimesh.Trimesh(vertices, faces, process=True), angle=CREASE_RAD)
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(bsdf)
+    built = mi.Mesh("mesh", len(mesh.vertices), len(mesh.faces), has_vertex_normals=True, props=properties)
+    built.add_attribute("vertex_color", 3, _albedo(np.asarray(mesh.vertices), random).ravel())
+    values = mi.traverse(built)
+    values["vertex_positions"] = np.asarray(mesh.vertices, np.float32).ravel()
+    values["vertex_normals"] = np.asarray(mesh.vertex_normals, np.float32).ravel()
+    values["faces"] = np.asarray(mesh.faces, np.uint32).ravel()
+    values.update()
+    return built
+
+
+def _albedo(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One colour, or two that mingle over the surface in waves; linear reflectance, (n, 3) float32."""
+    first, second = random.uniform(0.08, 0.85, (2, 3))
+    if random.random() < 0.5:
+        second = first
+    waves = sum(np.sin(points @ random.normal(0, 6, 3) + random.uniform(0, 6)) for _ in range(4))
+    share = 1 / (1 + np.exp(-4 * np.asarray(waves)))[:, None]
+    return (first * share + second * (1 - share)).astype(np.float32)
+
+
+def _bsdf(random: np.random.Generator, material: str) -> dict[str, Any]:
+    colour = {"type": "mesh_attribute", "name": "vertex_color"}
+    roughness = float(random.uniform(0.12, 0.45))
+    if material == "diffuse":
+        surface = {"type": "diffuse", "reflectance": colour}
+    elif material == "plastic":
+        # Mitsuba's own plastics need the mean of a texture, which colours of vertices don't offer.
+        surface = {"type": "principled", "base_color": colour, "roughness": roughness**0.5, "specular": 0.5}
+    else:
+        metal = METALS[random.integers(len(METALS))]
+        surface = {"type": "roughconductor", "material": metal, "alpha": roughness}
+    return {"type": "twosided", "surface": surface}
+
+
+def _environment(mi: Any, path: Path, pitch: np.ndarray, random: np.random.Generator) -> dict[str, Any]:
+    """A map of mean radiance 1, turned about the vertical and tilted with the camera."""
+    radiance = _radiance(path)
+    matrix = np.eye(4)
+    matrix[:3, :3] = pitch @ _rotation(1, random.uniform(0, 2 * np.pi))
+    bitmap = mi.Bitmap((radiance / radiance.mean()).astype(np.float32))
+    return {"type": "envmap", "bitmap": bitmap, "to_world": mi.ScalarTransform4f(matrix)}
+
+
+def _radiance(path: Path) -> np.ndarray:
+    if path.suffix == ".exr":
+        return read_photo(path).rgb.numpy()
+    picture = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path}: not a radiance map that can be read; .exr or .hdr is needed")
+    return np.maximum(picture[..., ::-1], 0)
+
+
+def _key_light(mi: Any, random: np.random.Generator) -> dict[str, Any]:
+    """A distant light or a glowing sphere in front, 35 to 80 degrees off the axis: never inside the picture."""
+    off_axis, around = np.deg2rad(random.uniform(35, 80)), random.uniform(0, 2 * np.pi)
+    direction = np.array(
+        [np.sin(off_axis) * np.cos(around), np.sin(off_axis) * np.sin(around), np.cos(off_axis)]
+    )
+    # An environment of radiance 1 gives pi; the key light from half of that to eight times as much.
+    irradiance = np.pi * np.exp(random.uniform(np.log(0.5), np.log(8)))
+    tint = random.uniform(0.8, 1.0, 3)
+    if random.random() < 0.5:
+        colour = {"type": "rgb", "value": (irradiance * tint).tolist()}
+        return {"type": "directional", "direction": (-direction).tolist(), "irradiance": colour}
+    radius, distance = float(random.uniform(0.2, 0.8)), float(random.uniform(3, 5))
+    radiance = irradiance * distance**2 / (np.pi * radius**2)
+    glow = {"type": "area", "radiance": {"type": "rgb", "value": (radiance * tint).tolist()}}
+    return {"type": "sphere", "center": (distance * direction).tolist(), "radius": radius, "emitter": glow}
+
+
+def _sensor(
+    mi: Any, distance: float, field_rad: float, side_px: int, pixel_filter: str, samples: int
+) -> dict[str, Any]:
+    """A pinhole on the z axis that looks at the origin."""
+    return {
+        "type": "perspective",
+        "fov": float(np.rad2deg(field_rad)),
+        "to_world": mi.ScalarTransform4f().look_at(origin=[0, 0, distance], target=[0, 0, 0], up=[0, 1, 0]),
+        "sampler": {"type": "independent", "sample_count": samples},
+        "film": {
+            "type": "hdrfilm",
+            "width": side_px,
+            "height": side_px,
+            "pixel_format": "rgba",
+            "rfilter": {"type": pixel_filter},
+        },
+    }
+
+
+def _truth(mi: Any, shape: Any, sensor: dict[str, Any], seed: int) -> NormalMap:
+    """Mean shading normal of every pixel, scaled to unit length, where the shape covers half of it."""
+    # The nested integrator adds the alpha channel, which is the coverage.
+    integrator = {"type": "aov", "aovs": "normal:sh_normal", "image": {"type": "direct"}}
+    scene = mi.load_dict({"type": "scene", "integrator": integrator, "shape": shape, "sensor": sensor})
+    channels = torch.from_numpy(np.array(mi.render(scene, seed=seed)))
+    alpha, normals = channels[..., 3], channels[..., -3:]
+    mask = alpha >= 0.5
+    unit = torch.nn.functional.normalize(normals, dim=-1)
+    return NormalMap(torch.where(mask[..., None], unit, torch.zeros_like(unit)), mask)
+
+
+def _exposed(
+    radiance: Float[Tensor, "height width 3"], truth: NormalMap, percentile: float
+) -> UInt8[Tensor, "height width 3"]:
+    """Sensor values: the percentile of the object's brightest channel becomes white, more is clipped."""
+    brightest = radiance[truth.mask].max(-1).values if truth.mask.any() else radiance.max(-1).values
+    white = torch.quantile(brightest.flatten(), percentile / 100).clamp_min(1e-6)
+    return to_srgb8(radiance / white)
