@@ -3,11 +3,12 @@
 Nothing here knows about colour: values are the file's own codes, 8-bit, 16-bit or float.
 """
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from maquette.errors import InputError
 
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000
-_PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF")  # MPO is what some phones call their JPEG
+_PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")  # JPEG includes the MPO of some phones
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _PNG_MAGIC = b"\x89PNG"
 _PNG_BIT_DEPTH_AT = 24
@@ -135,10 +136,10 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _read_exr(path: Path) -> np.ndarray:
     try:
-        with _quiet_native_output():
+        with _quiet():
             (left, top), (right, bottom) = OpenEXR.File(str(path), header_only=True).header()["dataWindow"]
         require_size(path, int(right) - int(left) + 1, int(bottom) - int(top) + 1)
-        with _quiet_native_output():
+        with _quiet():
             channels = OpenEXR.File(str(path), separate_channels=True).channels()
     except InputError:
         raise
@@ -156,20 +157,21 @@ def _read_exr(path: Path) -> np.ndarray:
 
 
 @contextmanager
-def _quiet_native_output() -> Iterator[None]:
-    """Keep C++ from printing its own account of a damaged file beside our one line."""
+def _quiet() -> Iterator[None]:
+    """Keep OpenEXR from printing its own account of a damaged file beside our one line.
+
+    It prints to Python's stdout and, from C++, to file descriptor 2.
+    """
     sys.stderr.flush()
-    sys.stdout.flush()
-    saved = [(stream, os.dup(stream)) for stream in (1, 2)]
+    saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        for stream, _ in saved:
-            os.dup2(nowhere, stream)
-        yield
+        os.dup2(nowhere, 2)
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
-        for stream, copy in saved:
-            os.dup2(copy, stream)
-            os.close(copy)
+        os.dup2(saved, 2)
+        os.close(saved)
         os.close(nowhere)
 
 
