@@ -1,0 +1,200 @@
+"""NiRNE: noise-injected regressive normal estimation (Hi3DGen, arXiv 2503.22236), at a size that a laptop trains.
+
+    photo, mask ----------> clean stream: 1/2, 1/4, 1/8, 1/16 ---.
+         |                                                        (+) -> decoder -> normal, concentration
+         '-- + sigma noise -> noisy stream: 1/2, 1/4, 1/8 -- 0 --'
+
+The clean stream carries the low frequencies. The noisy stream sees the photo under Gaussian noise of a random
+strength: noise drowns the high frequencies first, so learning against it is learning where detail is real.
+Its features join the clean ones ahead of the decoder through convolutions that start at zero, as in
+ControlNet, so it begins as no change and adds a residual. At inference the noise is zero: the network is
+deterministic.
+
+Ours to choose, as the paper is silent: convolutional streams instead of a pretrained latent U-Net, the sum in
+place of a concatenation (a concatenation followed by a linear map that starts as [1, 0]), sigma uniform in
+[0, `noise`] and told to the stream as a channel, the concentration output.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from maquette.errors import InputError
+from maquette.geometry.vectors import unit
+
+MULTIPLE = 16  # input sides must be multiples of this
+
+
+@dataclass(frozen=True)
+class NiRNEConfig:
+    """Size of the network.
+
+    Attributes:
+        channels: of the clean stream at 1/2, 1/4, 1/8, 1/16 of the resolution.
+        blocks: residual blocks per level of the clean stream.
+        noisy_channels: of the noisy stream at 1/2, 1/4, 1/8; all 0 leaves the stream out.
+        noise: largest standard deviation of the injected noise, photo values in 0..1.
+        heads: attention heads at 1/16.
+        size_px: side of the square that the weights were trained on last.
+    """
+
+    channels: tuple[int, ...] = (32, 80, 160, 256)
+    blocks: tuple[int, ...] = (1, 2, 2, 2)
+    noisy_channels: tuple[int, ...] = (32, 64, 96)
+    noise: float = 0.4
+    heads: int = 8
+    size_px: int = 128
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != 4 or len(self.blocks) != 4 or len(self.noisy_channels) != 3:
+            raise InputError("a NiRNE has four levels of channels and blocks and three of noisy_channels")
+        if any(c % 8 for c in (*self.channels, *self.noisy_channels)):
+            raise InputError(f"channels {self.channels}, {self.noisy_channels}: each must be a multiple of 8")
+
+
+PRESETS: dict[str, NiRNEConfig] = {
+    "small": NiRNEConfig(),
+    "base": NiRNEConfig((64, 160, 320, 512), (2, 3, 4, 4), (64, 128, 192), size_px=512),
+    "tiny": NiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=32),  # for tests
+}
+
+
+class NiRNE(nn.Module):
+    """The network; see the module's text.
+
+    `forward` takes photos in 0..1 (display-encoded, exposure normalised, zero outside the mask) and masks,
+    and returns unit normals (camera frame) and concentrations kappa > 0.
+    """
+
+    def __init__(self, config: NiRNEConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, n = config.channels, config.noisy_channels
+        self.clean = Stream(16, c, config.blocks)
+        self.attention = Attention(c[3], config.heads)
+        self.noisy = Stream(20, n, (1, 1, 1)) if any(n) else None
+        self.join = nn.ModuleList([_zero(nn.Conv2d(a, b, 1)) for a, b in zip(n, c, strict=False)]) if any(n) else None
+        self.up = nn.ModuleList([nn.Conv2d(c[k + 1], c[k], 1) for k in range(3)])
+        self.decoder = nn.ModuleList([nn.Sequential(*[Block(c[k]) for _ in range(config.blocks[k])]) for k in range(3)])
+        self.to_full = nn.Conv2d(c[0], 48, 1)
+        self.head = nn.Sequential(nn.Conv2d(16, 24, 3, padding=1), nn.SiLU(), nn.Conv2d(24, 4, 3, padding=1))
+
+    def forward(
+        self,
+        photo: Float[Tensor, "batch 3 height width"],
+        mask: Float[Tensor, "batch 1 height width"],
+        rng: Generator | None = None,
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
+        """Normals and concentrations; noise is injected only if `rng` is given (training)."""
+        seen = torch.cat([photo * 2 - 1, mask], 1)
+        features = self.clean(F.pixel_unshuffle(seen, 2))
+        features[3] = self.attention(features[3])
+        if self.noisy is not None and self.join is not None:
+            detail = self.noisy(F.pixel_unshuffle(self._with_noise(seen, rng), 2))
+            for level, (join, extra) in enumerate(zip(self.join, detail, strict=True)):
+                features[level] = features[level] + join(extra)
+        x = features[3]
+        for level in (2, 1, 0):
+            x = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest") + features[level]
+            x = self.decoder[level](x)
+        x = F.pixel_shuffle(self.to_full(x), 2)
+        x = self.head(torch.cat([x, seen], 1))
+        kappa = 0.2 + F.softplus(x[:, 3:] + 1.0)
+        # The bias towards the viewer starts training at the flat guess instead of at nowhere.
+        return unit(x[:, :3] + x.new_tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1), 1), kappa
+
+    def _with_noise(self, seen: Tensor, rng: Generator | None) -> Tensor:
+        n, _, height, width = seen.shape
+        if rng is None:
+            return torch.cat([seen, seen.new_zeros(n, 1, height, width)], 1)
+        sigma = self.config.noise * torch.rand(n, 1, 1, 1, generator=rng, device=seen.device)
+        noise = torch.randn(n, 3, height, width, generator=rng, device=seen.device)
+        noisy = seen[:, :3] + 2 * sigma * noise  # photos span -1..1 here
+        return torch.cat([noisy, seen[:, 3:], sigma.expand(-1, -1, height, width)], 1)
+
+    def stage_two_parameters(self) -> list[nn.Parameter]:
+        """What the second stage trains: the noisy stream and its joints; all else is frozen."""
+        if self.noisy is None or self.join is None:
+            raise InputError("this NiRNE has no noisy stream, so it has no second stage")
+        return [*self.noisy.parameters(), *self.join.parameters()]
+
+
+class Stream(nn.Module):
+    """An encoder: residual blocks at 1/2, 1/4, ... of the resolution; returns every level's features."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(inputs, channels[0], 3, padding=1)
+        self.down = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2) for a, b in zip(channels, channels[1:], strict=False)])
+        self.levels = nn.ModuleList(
+            [nn.Sequential(*[Block(c) for _ in range(count)]) for c, count in zip(channels, blocks, strict=True)]
+        )
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Features from fine to coarse."""
+        features = [self.levels[0](self.stem(x))]
+        for down, level in zip(self.down, self.levels[1:], strict=True):
+            features.append(level(down(features[-1])))
+        return features
+
+
+class Block(nn.Module):
+    """x + conv(silu(conv(norm(x)))); starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = _zero(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """Same shape in and out."""
+        return x + self.second(F.silu(self.first(self.norm(x))))
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions of the coarsest level, then a pointwise MLP.
+
+    Positions are told by a depthwise convolution of the values, so that any image size is accepted.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+        self.out = _zero(nn.Conv2d(channels, channels, 1))
+        self.mlp_norm = nn.GroupNorm(8, channels)
+        self.mlp = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 1), nn.SiLU(), _zero(nn.Conv2d(2 * channels, channels, 1))
+        )
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """Same shape in and out."""
+        n, c, height, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).chunk(3, 1)
+        tokens = [t.reshape(n, self.heads, c // self.heads, height * width).transpose(2, 3) for t in (q, k, v)]
+        mixed = F.scaled_dot_product_attention(*tokens).transpose(2, 3).reshape(n, c, height, width)
+        x = x + self.out(mixed + self.position(v))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+def normalise_exposure(
+    linear: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Linear photos to what the network sees: 95th percentile of luminance at 0.8, encoded, masked, in 0..1."""
+    luminance = torch.where(mask > 0, linear.mean(1, keepdim=True), torch.nan).flatten(1)
+    step = -(-luminance.shape[1] // 16384)  # a percentile needs no more samples than this
+    bright = torch.nanquantile(luminance[:, ::step], 0.95, 1).nan_to_num(1.0).clamp_min(1e-6)
+    return (linear * (0.8 / bright).reshape(-1, 1, 1, 1)).clamp(1e-6, 1) ** (1 / 2.2) * mask
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

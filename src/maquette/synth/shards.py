@@ -1,0 +1,87 @@
+"""Reading a shape dataset: any set of G-buffers, as one batch of `maquette.synth.photo.Surfaces`."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from maquette.errors import InputError
+from maquette.geometry.vectors import unit
+from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
+from maquette.synth.photo import Surfaces
+from maquette.synth.views import LIGHTS
+
+_KEYS = ("normal", "depth", "lit", "openness", "lights", "camera")
+
+
+class ShapeData:
+    """The first `shapes` shapes of a dataset (all of them by default), memory-mapped.
+
+    Raises:
+        InputError: a shard that is needed is missing or damaged.
+    """
+
+    def __init__(self, directory: Path, shapes: int | None = None) -> None:
+        self.spec = read_manifest(directory)
+        self.shapes = self.spec.count if shapes is None else min(shapes, self.spec.count)
+        self._files = []
+        for number in range(-(-self.shapes // SHAPES_PER_SHARD)):
+            path = shard_path(directory, number)
+            try:
+                self._files.append(safe_open(path, framework="np"))
+            except (FileNotFoundError, SafetensorError) as error:
+                raise InputError(
+                    f"{path}: missing or damaged ({error}); run `maquette dataset shapes` with the manifest's options"
+                ) from None
+
+    def __len__(self) -> int:
+        return self.shapes * self.spec.views
+
+    def batch(self, indices: list[int], stride: int = 1, phase: tuple[int, int] = (0, 0)) -> Surfaces:
+        """G-buffers by number; every `stride`-th pixel from `phase` = (row, column) on."""
+        per_shard = SHAPES_PER_SHARD * self.spec.views
+        rows: dict[str, list[np.ndarray]] = {key: [] for key in _KEYS}
+        for index in indices:
+            file = self._files[index // per_shard]
+            for key in _KEYS:
+                rows[key].append(file.get_slice(key)[index % per_shard])
+        arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
+        return unpack(arrays, stride, phase)
+
+
+def unpack(arrays: dict[str, Tensor], stride: int = 1, phase: tuple[int, int] = (0, 0)) -> Surfaces:
+    """Decode what `maquette.synth.dataset.pack` stored."""
+    rows, columns = slice(phase[0], None, stride), slice(phase[1], None, stride)
+    depth = arrays["depth"][:, rows, columns]
+    mask = (depth > 0)[:, None].float()
+    normal = octahedral_decode(arrays["normal"][:, rows, columns].float() / 32767).permute(0, 3, 1, 2) * mask
+    focal, cx, cy, orthographic, distance = (c.reshape(-1, 1, 1) for c in arrays["camera"].unbind(1))
+    side = arrays["depth"].shape[1]
+    centres = torch.arange(side) + 0.5
+    x = (centres[columns].reshape(1, 1, -1) - cx) / focal
+    y = (cy - centres[rows].reshape(1, -1, 1)) / focal
+    scale = torch.where(orthographic > 0, torch.ones_like(depth), depth)
+    position = torch.stack([x * scale, y * scale, -depth], 1) * mask
+    towards = torch.where(orthographic[:, None] > 0, torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1), -position)
+    bits = (arrays["lit"][:, None, rows, columns] >> torch.arange(LIGHTS, dtype=torch.uint8).reshape(1, -1, 1, 1)) & 1
+    offset = torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1) * distance[:, None]
+    return Surfaces(
+        normal=normal,
+        position=position,
+        local=(position + offset) * mask,
+        view=unit(towards, 1),
+        mask=mask,
+        lit=bits.float(),
+        openness=arrays["openness"][:, None, rows, columns].float() / 255,
+        lights=arrays["lights"],
+    )
+
+
+def octahedral_decode(folded: Tensor) -> Tensor:
+    """Pairs (..., 2) in -1..1 to unit vectors (..., 3); inverse of `octahedral_encode`."""
+    z = 1 - folded.abs().sum(-1, keepdim=True)
+    sign = torch.where(folded >= 0, 1.0, -1.0)
+    p = torch.where(z >= 0, folded, (1 - folded.abs().flip(-1)) * sign)
+    return unit(torch.cat([p, z], -1))
