@@ -16,7 +16,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from maquette import metrics
-from maquette.bench.pathtrace import MATERIALS, Render, render_scene
+from maquette.bench.pathtrace import MATERIALS, render_scene
 from maquette.errors import InputError
 from maquette.io.decode import read_pixels
 from maquette.io.files import atomic_path
@@ -31,6 +31,7 @@ SHAPES_PER_MATERIAL = 12
 HELD_OUT_SEED = 1_000_003  # of shapes that nothing may train on
 LUCES_UNIT_TOLERANCE = 0.1  # a stored normal whose length is further from 1 than this holds no truth
 
+Traced = tuple[UInt8[Tensor, "height width 3"], NormalMap]  # a photo as 8-bit sRGB, and its truth
 Mesh = tuple[np.ndarray, np.ndarray]  # vertices (n, 3), faces (m, 3)
 
 
@@ -108,14 +109,14 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
         raise InputError(f"{folder}: holds no .obj; the scanned meshes belong there")
     for place, path in enumerate(paths):
         for view in range(SCAN_VIEWS):
-            render = _cached(
+            traced = _cached(
                 cache / "scans" / f"{path.stem}-{view}.npz",
                 data,
                 lambda path=path: _read_mesh(path),
                 seed=place * SCAN_VIEWS + view,
                 material=None,
             )
-            yield _traced_sample(path.stem, f"view {view}", render)
+            yield _traced_sample(path.stem, f"view {view}", *traced)
 
 
 def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
@@ -129,22 +130,22 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
     for material in MATERIALS:
         for view in range(SHAPES_PER_MATERIAL):
             index = MATERIALS.index(material) * SHAPES_PER_MATERIAL + view
-            render = _cached(
+            traced = _cached(
                 cache / "shapes" / f"{index:03d}-{material}.npz",
                 data,
                 lambda index=index: sample_mesh(HELD_OUT_SEED, index),
                 seed=HELD_OUT_SEED + index,
                 material=material,
             )
-            yield _traced_sample(material, f"shape {index}", render)
+            yield _traced_sample(material, f"shape {index}", *traced)
 
 
-def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, material: str | None) -> Render:
-    """The render in the file; made, and the file with it, if it isn't there."""
+def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, material: str | None) -> Traced:
+    """The photo and truth in the file; made, and the file with it, if it isn't there."""
     if path.exists():
         with np.load(path) as held:
             codes, normals, mask = (torch.from_numpy(held[key]) for key in ("codes", "normals", "mask"))
-        return Render(codes, NormalMap(normals, mask))
+        return codes, NormalMap(normals, mask)
     folder = _require_folder(data / "environments", "the environment maps")
     environments = sorted(p for p in folder.iterdir() if p.suffix in (".exr", ".hdr"))
     render = render_scene(*mesh(), environments, seed, material)
@@ -155,12 +156,12 @@ def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, materia
             normals=render.truth.normals.numpy(),
             mask=render.truth.mask.numpy(),
         )
-    return render
+    return render.codes, render.truth
 
 
-def _traced_sample(group: str, view: str, render: Render) -> Sample:
-    rgb = srgb_to_linear(render.codes.float() / 255)
-    return Sample(group, view, Photo(rgb, render.truth.mask, f"{group}, {view}"), render.truth)
+def _traced_sample(group: str, view: str, codes: Tensor, truth: NormalMap) -> Sample:
+    rgb = srgb_to_linear(codes.float() / 255)
+    return Sample(group, view, Photo(rgb, truth.mask, f"{group}, {view}"), truth)
 
 
 def _read_mesh(path: Path) -> Mesh:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.images import read_photo, to_srgb8
-from maquette.types import NormalMap
+from maquette.types import Camera, NormalMap
 
 MATERIALS = ("diffuse", "plastic", "metal")
 METALS = ("Al", "Au", "Cu", "Ag")
@@ -35,10 +35,12 @@ class Render:
     Attributes:
         codes: 8-bit sRGB.
         truth: shading normals, camera frame; the mask is true where at least half of the pixel is covered.
+        camera: where it was seen from; the object lies about the origin, in the unit ball.
     """
 
     codes: UInt8[Tensor, "height width 3"]
     truth: NormalMap
+    camera: Camera
 
 
 def render_scene(
@@ -69,7 +71,7 @@ def render_scene(
     if not environments:
         raise InputError("path tracing: no environment map was given; at least one .exr or .hdr is needed")
     random = np.random.default_rng(seed)
-    material = material or MATERIALS[random.integers(len(MATERIALS))]
+    material = material or MATERIALS[int(random.integers(len(MATERIALS)))]
     if material not in MATERIALS:
         raise InputError(f"path tracing: material {material!r}; choose from {', '.join(MATERIALS)}")
     pitch = _rotation(0, np.deg2rad(random.uniform(-15, 35)))
@@ -79,7 +81,7 @@ def render_scene(
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
     extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
     field_rad = 2 * np.arctan(MARGIN * extent)
-    sky = _environment(mi, environments[random.integers(len(environments))], pitch, random)
+    sky = _environment(mi, environments[int(random.integers(len(environments)))], pitch, random)
     scene = {
         "type": "scene",
         "integrator": {"type": "path", "max_depth": 6},
@@ -90,7 +92,8 @@ def render_scene(
     }
     radiance = np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3]
     truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
-    return Render(_exposed(torch.from_numpy(radiance), truth, random.uniform(90, 99.5)), truth)
+    codes = _exposed(torch.from_numpy(radiance), truth, random.uniform(90, 99.5))
+    return Render(codes, truth, _camera(distance, field_rad, side_px))
 
 
 def _mitsuba() -> Any:
@@ -151,7 +154,7 @@ def _bsdf(random: np.random.Generator, material: str) -> dict[str, Any]:
         # Mitsuba's own plastics need the mean of a texture, which colours of vertices don't offer.
         surface = {"type": "principled", "base_color": colour, "roughness": roughness**0.5, "specular": 0.5}
     else:
-        metal = METALS[random.integers(len(METALS))]
+        metal = METALS[int(random.integers(len(METALS)))]
         surface = {"type": "roughconductor", "material": metal, "alpha": roughness}
     return {"type": "twosided", "surface": surface}
 
@@ -200,7 +203,7 @@ def _sensor(
         "type": "perspective",
         "fov": float(np.rad2deg(field_rad)),
         "to_world": mi.ScalarTransform4f().look_at(origin=[0, 0, distance], target=[0, 0, 0], up=[0, 1, 0]),
-        "sampler": {"type": "independent", "sample_count": samples},
+        "sampler": {"type": "multijitter", "sample_count": samples},
         "film": {
             "type": "hdrfilm",
             "width": side_px,
@@ -209,6 +212,14 @@ def _sensor(
             "rfilter": {"type": pixel_filter},
         },
     }
+
+
+def _camera(distance: float, field_rad: float, side_px: int) -> Camera:
+    """What `_sensor` is, as a camera of ours."""
+    pose = torch.eye(4)
+    pose[2, 3] = distance
+    focal_px = side_px / 2 / np.tan(field_rad / 2)
+    return Camera(side_px, side_px, float(focal_px), (side_px / 2, side_px / 2), pose)
 
 
 def _truth(mi: Any, shape: Any, sensor: dict[str, Any], seed: int) -> NormalMap:

@@ -12,19 +12,19 @@ SETS = ("diligent", "luces", "pathtraced", "scans")
 
 
 def main(argv: list[str]) -> int:
-    """Run the verb; prints the table, saves it with pictures, returns 0."""
+    """Run the verb: print the table, save it with pictures; returns 0, or 2 if no set could be run."""
     options = _parse(argv)
     if not options.data.is_dir():
         raise InputError(
             f"--data {options.data}: no such folder; give the one that holds diligent, luces, ..."
         )
 
+    from maquette.app.predictors import build_predictor
     from maquette.bench.datasets import SETS as LOADERS
     from maquette.bench.evaluate import SetResult, evaluate
-    from maquette.bench.predictor import load_predictor
     from maquette.bench.report import as_json, markdown
 
-    predictors = {name: load_predictor(name, options.weights, options.device) for name in options.method}
+    predictors = {name: build_predictor(name, options.weights, options.device) for name in options.method}
     results = {}
     for name in options.sets:
         try:
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
     found = as_json(results, about)
     _save(options.output, results, found)
     print(json.dumps(found) if options.json else markdown(results).rstrip())
-    return 0
+    return 2 if all(result.missing for result in results.values()) else 0
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--method", nargs="+", choices=METHODS, default=["flat", "inflate", "nirne"], help="default: all"
     )
     parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
-    parser.add_argument("--device", default="cpu", metavar="cpu|cuda", help="default: %(default)s")
+    parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
     parser.add_argument(
         "--cache",
         type=Path,
