@@ -22,12 +22,12 @@ from maquette.types import NormalMap
 Convention = Literal["opengl", "directx", "opencv"]
 Format = Literal["png16", "png8", "exr", "npy"]
 
-CONVENTION_SIGNS: dict[str, tuple[float, float, float]] = {
+CONVENTION_SIGNS: dict[Convention, tuple[float, float, float]] = {
     "opengl": (1.0, 1.0, 1.0),  # x right, y up, z towards the viewer: as in memory
     "directx": (1.0, -1.0, 1.0),  # x right, y down, z towards the viewer
     "opencv": (1.0, -1.0, -1.0),  # x right, y down, z away from the viewer
 }
-FORMAT_SUFFIXES: dict[str, str] = {"png16": ".png", "png8": ".png", "exr": ".exr", "npy": ".npy"}
+FORMAT_SUFFIXES: dict[Format, str] = {"png16": ".png", "png8": ".png", "exr": ".exr", "npy": ".npy"}
 
 # The largest error that 16-bit codes make in the length of a unit vector is sqrt(3) / 65535 = 2.7e-5.
 # Vectors within it are left as they are, so that reading a map and writing it again changes nothing.

@@ -1,6 +1,7 @@
 """`maquette relight PHOTO|NORMALS`: an object under a light of one's own, as a picture or as a film."""
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     if options.output is None and options.orbit is None:
         raise InputError("nothing to write: give -o PICTURE.png, --orbit FILM.mp4, or both")
+    for name in ("azimuth", "elevation"):
+        if not math.isfinite(getattr(options, name)):
+            raise InputError(f"--{name}: must be a finite number of degrees")
     if options.output is not None and options.output.suffix.lower() != ".png":
         raise InputError(f"{options.output}: the picture must end in .png")
     show_warnings_in_one_line()

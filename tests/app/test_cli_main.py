@@ -1,0 +1,66 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from maquette import __version__
+from maquette.app.cli.main import VERBS, main
+
+
+@pytest.mark.parametrize("argument", ["--help", "-h"])
+def test_help_names_every_verb(capsys, argument):
+    assert main([argument]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+
+
+def test_no_argument_is_help_and_version_is_the_packages(capsys):
+    assert main([]) == 0
+    assert "usage" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"maquette {__version__}\n"
+
+
+@pytest.mark.parametrize("argument", ["normal", "--halp"])
+def test_what_is_unknown_is_one_line(capsys, argument):
+    assert main([argument]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [err.strip()]
+    assert argument in err
+    assert "normals" in err
+
+
+def test_interrupted_before_the_work(capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maquette.app.cli.main._dispatch", interrupted)
+    assert main(["normals"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy():
+    script = (
+        "import sys; from maquette.app.cli.main import main; main(['--help']);"
+        " heavy = {'torch', 'numpy', 'cv2', 'PIL', 'rich', 'tyro'} & set(sys.modules); sys.exit(bool(heavy))"
+    )
+    seconds = []
+    for _ in range(3):  # the quickest of three, since other work may share the machine
+        start = time.perf_counter()
+        assert subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("verb", ["normals", "relight"])
+def test_help_of_a_verb_imports_no_torch(verb):
+    script = (
+        "import sys\nfrom maquette.app.cli.main import main\n"
+        f"try:\n    main(['{verb}', '--help'])\nexcept SystemExit:\n    pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert f"usage: maquette {verb}" in done.stdout
