@@ -46,9 +46,10 @@ def test_only_the_mask_counts():
 
 
 def test_an_empty_mask_and_a_wrong_size_are_refused_in_one_line():
-    for mask in (torch.zeros(4, 6, dtype=torch.bool), torch.ones(4, 5, dtype=torch.bool)):
+    everywhere = torch.ones(4, 6, dtype=torch.bool)
+    for predicted, mask in ((facing(), ~everywhere), (facing(4, 5), everywhere)):
         with pytest.raises(InputError, match="^angular error: .*must") as caught:
-            metrics.angular_error_deg(facing(), facing(), mask)
+            metrics.angular_error_deg(predicted, facing(), mask)
         assert "\n" not in str(caught.value)
 
 

@@ -87,7 +87,7 @@ def angle_between_deg(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]
 
 
 def angular_error_deg(
-    predicted: Float[Tensor, "height width 3"],
+    predicted: Float[Tensor, "rows columns 3"],
     true: Float[Tensor, "height width 3"],
     mask: Bool[Tensor, "height width"],
 ) -> Float[Tensor, " pixels"]:
@@ -97,12 +97,12 @@ def angular_error_deg(
     nothing is gained by leaving the hard pixels out.
 
     Raises:
-        InputError: the maps differ in size, or the mask is empty.
+        InputError: the prediction has another size than the truth, or the mask is empty.
     """
-    if predicted.shape != true.shape or mask.shape != true.shape[:2]:
+    if predicted.shape != true.shape:
         raise InputError(
-            f"angular error: prediction {tuple(predicted.shape)}, truth {tuple(true.shape)} and mask "
-            f"{tuple(mask.shape)} must have the same height and width"
+            f"angular error: the prediction is {predicted.shape[1]}x{predicted.shape[0]}, the truth "
+            f"{true.shape[1]}x{true.shape[0]}; they must have the same size"
         )
     if not mask.any():
         raise InputError("angular error: the mask is empty; it must hold at least one pixel")
@@ -144,7 +144,7 @@ def grey_of_codes(codes: UInt8[Tensor, "height width 3"]) -> UInt8[Tensor, "heig
 
 
 def ne_sne_deg(
-    predicted: Float[Tensor, "height width 3"],
+    predicted: Float[Tensor, "rows columns 3"],
     true: Float[Tensor, "height width 3"],
     mask: Bool[Tensor, "height width"],
     truth_grey: UInt8[Tensor, "height width"] | None = None,
@@ -204,7 +204,7 @@ def expected_error_deg(concentration: Float[Tensor, "*shape"]) -> Float[Tensor, 
 
 
 def reliability(
-    predicted_deg: Float[Tensor, " pixels"], measured_deg: Float[Tensor, " pixels"], bins: int = 15
+    predicted_deg: Float[Tensor, " predictions"], measured_deg: Float[Tensor, " pixels"], bins: int = 15
 ) -> Reliability:
     """Sort pixels by predicted error into `bins` of (nearly) equal count; compare the means of each.
 
@@ -222,7 +222,7 @@ def reliability(
 
 
 def sparsification(
-    predicted_deg: Float[Tensor, " pixels"], measured_deg: Float[Tensor, " pixels"], steps: int = 50
+    predicted_deg: Float[Tensor, " predictions"], measured_deg: Float[Tensor, " pixels"], steps: int = 50
 ) -> Sparsification:
     """Drop the most uncertain 0, 1/steps, ... of the pixels and watch the mean of the rest.
 

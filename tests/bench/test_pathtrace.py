@@ -29,7 +29,7 @@ def environment(tmp_path_factory):
 def ball(environment, seed: int, material: str | None = "diffuse") -> Render:
     mesh = trimesh.creation.icosphere(subdivisions=5)
     return render_scene(
-        np.asarray(mesh.vertices) * 3 + 7, np.asarray(mesh.faces), [environment], seed, material, 64, 8
+        np.asarray(mesh.vertices) * 3 + 7, np.asarray(mesh.faces), [environment], seed, material, 64, 9
     )
 
 

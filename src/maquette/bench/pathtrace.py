@@ -50,7 +50,7 @@ def render_scene(
     seed: int,
     material: str | None = None,
     side_px: int = 256,
-    samples: int = 128,
+    samples: int = 64,
 ) -> Render:
     """Photograph a mesh from a random side, under a random environment and one more light.
 

@@ -56,7 +56,7 @@ def calibration_plot(found: dict[str, Any], title: str) -> Image.Image:
     draw.text((MARGIN_PX, 6), title, fill=INK, font=_font(15))
     gap = f"expected calibration error {honest['expected_calibration_error_deg']:.2f} deg"
     left = _Panel(draw, MARGIN_PX, top, top, gap, ("predicted error, deg", "measured error, deg"))
-    left.curve((0, top), (0, top), GREY, "calibrated", 0)
+    left.curve((0.0, top), (0.0, top), GREY, "calibrated", 0)
     left.curve(honest["predicted_deg"], honest["measured_deg"], BLUE, "bins of equal count", 1, dots=True)
     area = f"AUSE {curve['ause_deg']:.2f} deg (chance {curve['random_ause_deg']:.2f})"
     right = _Panel(

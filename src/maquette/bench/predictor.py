@@ -1,10 +1,11 @@
 """What can be benchmarked: any callable from a photo to a normal map."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from maquette.types import NormalMap, Photo
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A method: one photo in, its normal map out, in the camera frame of `maquette.types`.
 
