@@ -16,7 +16,7 @@ from maquette.geometry.camera import pixel_centers, pixel_rays, project
 from maquette.geometry.directional import confidence_from_concentration, expected_angle
 from maquette.geometry.maps import depth_to_points, points_to_normals
 from maquette.io.images import linear_to_srgb, read_photo, write_exr
-from maquette.io.normal_maps import read_normal_map, write_confidence, write_normal_map
+from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
 from maquette.shading.lambert import lambert, light_direction
 from maquette.types import Camera, NormalMap
 
@@ -179,7 +179,8 @@ def test_opencv(tmp_path):
 
 
 def test_png(tmp_path):
-    for format, largest in [("png8", 255), ("png16", 65535)]:
+    formats: list[tuple[Format, int]] = [("png8", 255), ("png16", 65535)]
+    for format, largest in formats:
         write_normal_map(tmp_path / "a.png", tilted_map(), "opengl", format)
         codes = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
         assert codes is not None

@@ -51,7 +51,7 @@ def test_full_precision_is_exact_and_tied_weights_are_stored_twice(tmp_path):
 
 
 def test_what_half_precision_cannot_hold_is_not_saved(tmp_path):
-    with pytest.raises(InputError, match="weight is not finite as torch.float16"):
+    with pytest.raises(InputError, match=r"weight is not finite as torch\.float16"):
         save_checkpoint(tmp_path, Net(), {"weight": torch.tensor([1e6])})
     assert list(tmp_path.iterdir()) == []
 

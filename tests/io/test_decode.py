@@ -2,6 +2,7 @@
 
 import io
 import os
+import zlib
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from maquette.errors import InputError
 from maquette.io.decode import read_pixels
 
+KINDS = ["png", "jpeg", "progressive", "webp", "tiff", "png16", "tiff16", "exr"]
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 
 
@@ -34,7 +36,7 @@ def encoded(kind: str, folder) -> bytes:
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.5, 0.9, 0.98])
-@pytest.mark.parametrize("kind", ["png", "jpeg", "progressive", "webp", "tiff", "png16", "tiff16", "exr"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_is_cut_off_is_never_half_an_image(tmp_path, kind, share, capfd):
     content = encoded(kind, tmp_path)
     path = tmp_path / "cut"
@@ -48,13 +50,31 @@ def test_a_file_that_is_cut_off_is_never_half_an_image(tmp_path, kind, share, ca
     assert capfd.readouterr() == ("", "")  # the decoders' own complaints stay inside
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_with_wrong_bytes_is_read_or_refused_in_silence(tmp_path, kind, capfd):
+    content = encoded(kind, tmp_path)
+    generator = np.random.default_rng(1)
+    path = tmp_path / "damaged"
+    refused = 0
+    for start in (0, 0, 0, len(content) // 4) * 6:
+        damaged = bytearray(content)
+        for position in start + generator.integers(0, min(400, len(content) - start), 4):
+            damaged[position] = generator.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_pixels(path)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 0
+    assert capfd.readouterr() == ("", "")
+
+
 def bomb_png(side: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(NOISE).save(buffer, "PNG")
     content = bytearray(buffer.getvalue())
     content[16:24] = side.to_bytes(4, "big") * 2
-    import zlib
-
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
     return bytes(content)
 

@@ -134,7 +134,7 @@ def test_what_is_no_normal_map(tmp_path):
             read_normal_map(tmp_path / f"{name}.npy")
     np.save(tmp_path / "ok.npy", np.full((16, 16, 3), (0.0, 0.0, 1.0)))
     # Where annotations are checked, as in a test run with jaxtyping's hook, they speak first.
-    with pytest.raises((InputError, TypeCheckError), match="opengl.*directx.*opencv"):
+    with pytest.raises((InputError, TypeCheckError), match=r"opengl.*directx.*opencv"):
         read_normal_map(tmp_path / "ok.npy", "maya")  # pyright: ignore[reportArgumentType]
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,7 @@ MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000
 _PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")  # JPEG includes the MPO of some phones
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
+_TIFF_MAGICS = (b"II", b"MM")
 _PNG_MAGIC = b"\x89PNG"
 _PNG_BIT_DEPTH_AT = 24
 _ORIENTATION_TAG = 0x0112
@@ -43,7 +44,10 @@ def read_pixels(path: Path) -> np.ndarray:
             than 100 megapixels.
     """
     head = _read_head(path)
-    return _read_exr(path) if head.startswith(_EXR_MAGIC) else _read_integer(path, head)
+    if head.startswith(_EXR_MAGIC):
+        return _read_exr(path)
+    with _quiet() if head.startswith(_TIFF_MAGICS) else nullcontext():
+        return _read_integer(path, head)
 
 
 def require_file(path: Path) -> None:
@@ -158,9 +162,9 @@ def _read_exr(path: Path) -> np.ndarray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenEXR from printing its own account of a damaged file beside our one line.
+    """Keep OpenEXR and libtiff from printing their own account of a damaged file beside our one line.
 
-    It prints to Python's stdout and, from C++, to file descriptor 2.
+    OpenEXR prints to Python's stdout, and both from native code to file descriptor 2.
     """
     sys.stderr.flush()
     saved = os.dup(2)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maquette.errors import InputError
@@ -29,7 +29,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         reason = error.strerror or "the file could not be written"
         raise InputError(f"cannot write {path}: {reason}; give a folder that can be written") from error
     finally:
-        _remove(partial)
+        with suppress(OSError):  # its folder was never made, or is no folder
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -40,10 +41,3 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with atomic_path(path) as partial:
         partial.write_bytes(content)
-
-
-def _remove(partial: Path) -> None:
-    try:
-        partial.unlink(missing_ok=True)
-    except OSError:
-        pass  # its folder was never made, or is no folder
