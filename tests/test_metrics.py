@@ -1,6 +1,6 @@
 """Every measure against a number worked out by hand, or a statement that holds for all inputs."""
 
-from math import exp, pi
+from math import pi
 
 import cv2
 import numpy as np
@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.integrate import quad
 
 from maquette import metrics
 from maquette.errors import InputError
@@ -107,14 +106,6 @@ def test_psnr_and_ssim_by_hand():
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("kappa", [0.0, 0.3, 1.0, 7.0, 60.0])
-def test_expected_error_is_the_mean_angle_of_the_density(kappa):
-    weight = quad(lambda t: exp(-kappa * t) * np.sin(t), 0, pi)[0]
-    mean = quad(lambda t: t * exp(-kappa * t) * np.sin(t), 0, pi)[0] / weight
-    found = float(metrics.expected_error_deg(torch.tensor(kappa)))
-    assert found == pytest.approx(np.rad2deg(mean), rel=1e-6)
-
-
 def sampled_angles(kappa: torch.Tensor) -> torch.Tensor:
     """Angles in degrees drawn from the density by inverting its cumulative sum."""
     generator = torch.Generator().manual_seed(SEED)
@@ -151,9 +142,7 @@ def test_no_ordering_beats_the_oracle(errors, random):
 
 
 def test_the_oracle_of_four_pixels_by_hand():
-    curve = metrics.sparsification(
-        torch.tensor([4.0, 3.0, 2.0, 1.0]), torch.tensor([10.0, 20.0, 30.0, 40.0]), steps=4
-    )
+    curve = metrics.sparsification(torch.tensor([4.0, 3.0, 2.0, 1.0]), torch.tensor([10.0, 20.0, 30.0, 40.0]), steps=4)
     assert curve.dropped == (0.0, 0.25, 0.5, 0.75)
     assert curve.oracle_deg == (25.0, 20.0, 15.0, 10.0)
     assert curve.predicted_deg == (25.0, 30.0, 35.0, 40.0)

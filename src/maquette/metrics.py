@@ -14,6 +14,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.geometry.directional import expected_angle
 
 THRESHOLDS_DEG = (11.25, 22.5, 30.0)
 EROSION_SIDE = 10  # LUCES protocol: pixels of the square that erodes the mask
@@ -152,7 +153,8 @@ def ne_sne_deg(
     """Normal error and sharp normal error, the LUCES protocol of Hi3DGen (Ye et al. 2025): degrees, both.
 
     NE is the mean angular error in the mask eroded by 10x10; SNE the mean in that part of it where the truth
-    is sharp (`sharp_region`). Pixels whose true normal is zero have no truth and are left out after the erosion.
+    is sharp (`sharp_region`). Pixels whose true normal is zero have no truth and are left out after the
+    erosion.
 
     Args:
         truth_grey: the grey 8-bit picture of the truth; by default made from `true`. Give the data set's own
@@ -190,17 +192,6 @@ def ssim(
         use_sample_covariance=False,
     )
     return float(similarity)
-
-
-def expected_error_deg(concentration: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Mean angle, in degrees, under the angular von Mises-Fisher density exp(-kappa theta) on the sphere.
-
-    With kappa the concentration, the mean is 2 kappa / (kappa^2 + 1) + pi / (exp(kappa pi) + 1)
-    (Bae et al. 2021, "Estimating and exploiting the aleatoric uncertainty in surface normal estimation").
-    It is 90 degrees for kappa = 0 and falls as 2 / kappa.
-    """
-    kappa = concentration.double()
-    return torch.rad2deg(2 * kappa / (kappa**2 + 1) + torch.pi * torch.sigmoid(-kappa * torch.pi))
 
 
 def reliability(
@@ -253,8 +244,11 @@ def calibration(
     bins: int = 15,
     steps: int = 50,
 ) -> tuple[Reliability, Sparsification]:
-    """Reliability and sparsification of the concentrations kappa against the measured errors in degrees."""
-    predicted = expected_error_deg(concentration)
+    """Reliability and sparsification of the concentrations kappa against the measured errors in degrees.
+
+    The predicted error is the mean angle of the angular von Mises-Fisher density of that concentration.
+    """
+    predicted = torch.rad2deg(expected_angle(concentration.double()))
     return reliability(predicted, measured_deg, bins), sparsification(predicted, measured_deg, steps)
 
 

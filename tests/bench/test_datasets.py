@@ -1,4 +1,4 @@
-"""The real sets: counts, frames and lights, checked by physics; skipped, with the folder's name, if not there."""
+"""The real sets: counts, frames and lights, checked by physics; skipped, naming the folder, if not there."""
 
 from pathlib import Path
 
@@ -28,9 +28,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_diligent_is_in_our_frame_and_each_photo_has_its_own_light(data, tmp_path):
     samples = list(datasets.diligent(data, tmp_path))
-    assert [(s.group, s.view) for s in samples] == [
-        (o, f"{n:03d}") for o in ("ball", "bear") for n in range(21, 31)
-    ]
+    assert [(s.group, s.view) for s in samples] == [(o, f"{n:03d}") for o in ("ball", "bear") for n in range(21, 31)]
     lights = np.loadtxt(data / "diligent" / "ballPNG" / "light_directions.txt")
     for sample in samples[:10]:
         light = torch.from_numpy(lights[int(sample.view) - 1]).float()
@@ -48,7 +46,8 @@ def test_luces_has_x_to_the_right_and_drops_what_has_no_truth(data, tmp_path):
     for sample in samples:
         mask, normals = sample.truth.mask, sample.truth.normals
         silhouette = sample.photo.mask
-        assert silhouette is not None and sample.truth_grey is not None
+        assert silhouette is not None
+        assert sample.truth_grey is not None
         length = torch.linalg.vector_norm(normals, dim=-1)
         assert torch.allclose(length[mask], torch.ones(int(mask.sum())), atol=1e-5)
         assert float(length[~mask].sum()) == 0
@@ -88,12 +87,8 @@ def test_a_render_is_made_once_and_read_back_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "render_scene", render)
     path = tmp_path / "cache" / "thing.npz"
     for _ in range(2):
-        found, truth = datasets._cached(
-            path, tmp_path, lambda: (np.eye(3), np.zeros((1, 3), int)), 5, "metal"
-        )
-        assert (
-            torch.equal(found, codes)
-            and torch.equal(truth.normals, normals)
-            and torch.equal(truth.mask, mask)
-        )
+        found, truth = datasets._cached(path, tmp_path, lambda: (np.eye(3), np.zeros((1, 3), int)), 5, "metal")
+        assert torch.equal(found, codes)
+        assert torch.equal(truth.normals, normals)
+        assert torch.equal(truth.mask, mask)
     assert calls == [(5, "metal")]

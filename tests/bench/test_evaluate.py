@@ -94,7 +94,8 @@ def test_strips_show_a_right_guess_dark_and_a_wrong_one_bright():
     assert sheet.shape == (2 * tile + pictures.LABEL_PX, 4 * tile, 3)
     middle = [pictures.LABEL_PX + tile // 2, pictures.LABEL_PX + tile // 2 + tile]
     right, wrong = (sheet[row, 3 * tile + tile // 2].astype(int) for row in middle)
-    assert right.sum() < 30 and wrong.sum() > 600
+    assert right.sum() < 30
+    assert wrong.sum() > 600
     assert sheet[middle[0], tile + tile // 2].tolist() == [128, 128, 255]  # the truth faces the camera
 
 
@@ -128,5 +129,5 @@ def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
 
 
 def test_the_verb_refuses_a_data_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="^--data .*: no such folder"):
+    with pytest.raises(InputError, match=r"^--data .*: no such folder"):
         verb.main(["normals", "--data", str(tmp_path / "nowhere")])

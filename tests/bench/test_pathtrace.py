@@ -28,9 +28,7 @@ def environment(tmp_path_factory):
 
 def ball(environment, seed: int, material: str | None = "diffuse") -> Render:
     mesh = trimesh.creation.icosphere(subdivisions=5)
-    return render_scene(
-        np.asarray(mesh.vertices) * 3 + 7, np.asarray(mesh.faces), [environment], seed, material, 64, 9
-    )
+    return render_scene(np.asarray(mesh.vertices) * 3 + 7, np.asarray(mesh.faces), [environment], seed, material, 64, 9)
 
 
 def analytic_normals(render: Render) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,6 +55,13 @@ def test_the_truth_of_a_sphere_is_the_analytic_one(environment, seed):
     assert float(error.mean()) < 0.15
     front = render.truth.mask & (normals[..., 2] > 0.5)
     assert float(metrics.angular_error_deg(render.truth.normals, normals.float(), front).max()) < 1.5
+
+
+def test_a_closed_mesh_that_is_inside_out_is_turned(environment):
+    mesh = trimesh.creation.icosphere(subdivisions=2)
+    for faces in (mesh.faces, mesh.faces[:, ::-1]):
+        truth = render_scene(np.asarray(mesh.vertices), np.asarray(faces), [environment], 0, "plastic", 32, 4).truth
+        assert float(truth.normals[16, 16, 2]) > 0.9
 
 
 def test_unit_inside_zero_outside_and_the_frame_is_filled(environment):

@@ -27,7 +27,8 @@ DILIGENT_OBJECTS = ("ball", "bear")
 DILIGENT_IMAGES = range(21, 31)
 LUCES_OBJECTS = ("Bowl", "Bunny", "Cup", "Die", "Hippo")
 SCAN_VIEWS = 4
-SHAPES_PER_MATERIAL = 12
+SHAPES_PER_MATERIAL = 8
+MESH_SIDE = 192  # cells of the grid that a procedural shape becomes a mesh on
 HELD_OUT_SEED = 1_000_003  # of shapes that nothing may train on
 LUCES_UNIT_TOLERANCE = 0.1  # a stored normal whose length is further from 1 than this holds no truth
 
@@ -40,7 +41,8 @@ class Sample:
     """One photo with its truth.
 
     Attributes:
-        group: name of the object, or of the kind of object; scores are averaged over the samples of a group, then over groups.
+        group: name of the object, or of the kind of object; scores are averaged over the samples of a group,
+            then over groups.
         view: which photo of the object.
         photo: linear colour, with the object's mask.
         truth: normals, with the mask of the pixels that have one.
@@ -133,7 +135,7 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
             traced = _cached(
                 cache / "shapes" / f"{index:03d}-{material}.npz",
                 data,
-                lambda index=index: sample_mesh(HELD_OUT_SEED, index),
+                lambda index=index: sample_mesh(HELD_OUT_SEED, index, MESH_SIDE),
                 seed=HELD_OUT_SEED + index,
                 material=material,
             )

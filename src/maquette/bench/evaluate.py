@@ -43,9 +43,7 @@ class SetResult:
     missing: str = ""
 
 
-def evaluate(
-    samples: Iterable[Sample], predictors: dict[str, Predictor], progress: Callable[[str], None]
-) -> SetResult:
+def evaluate(samples: Iterable[Sample], predictors: dict[str, Predictor], progress: Callable[[str], None]) -> SetResult:
     """Predict every sample with every predictor.
 
     Args:

@@ -54,12 +54,12 @@ def render_scene(
 ) -> Render:
     """Photograph a mesh from a random side, under a random environment and one more light.
 
-    The mesh fills a square frame; its bounding ball is seen at 10 to 45 degrees; the light is distant or a glowing sphere.
-    Everything random follows from the seed, and the same seed gives the same bytes.
+    The mesh fills a square frame; its bounding ball is seen at 10 to 45 degrees; the light is distant or a
+    glowing sphere. Everything random follows from the seed, and the same seed gives the same bytes.
 
     Args:
         vertices: any units, y up.
-        faces: outward, counter-clockwise.
+        faces: outward, counter-clockwise; a closed mesh that is inside out is turned.
         environments: equirectangular radiance maps (.exr or .hdr), one of which is drawn.
         material: one of `MATERIALS`; drawn from the seed if not given.
         samples: light paths per pixel.
@@ -122,7 +122,10 @@ def _rotation(axis: int, angle_rad: float) -> np.ndarray:
 
 
 def _shape(mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, random: np.random.Generator) -> Any:
-    mesh = trimesh.graph.smooth_shade(trimesh.Trimesh(vertices, faces, process=True), angle=CREASE_RAD)
+    solid = trimesh.Trimesh(vertices, faces, process=True)
+    if solid.is_watertight and solid.volume < 0:
+        solid.invert()  # wound the other way round, its normals would look inwards
+    mesh = trimesh.graph.smooth_shade(solid, angle=CREASE_RAD)
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(bsdf)
     built = mi.Mesh("mesh", len(mesh.vertices), len(mesh.faces), has_vertex_normals=True, props=properties)
@@ -178,11 +181,9 @@ def _radiance(path: Path) -> np.ndarray:
 
 
 def _key_light(mi: Any, random: np.random.Generator) -> dict[str, Any]:
-    """A distant light or a glowing sphere in front, 35 to 80 degrees off the axis: never inside the picture."""
+    """A distant light or a glowing sphere in front, 35 to 80 degrees off the axis: never in the picture."""
     off_axis, around = np.deg2rad(random.uniform(35, 80)), random.uniform(0, 2 * np.pi)
-    direction = np.array(
-        [np.sin(off_axis) * np.cos(around), np.sin(off_axis) * np.sin(around), np.cos(off_axis)]
-    )
+    direction = np.array([np.sin(off_axis) * np.cos(around), np.sin(off_axis) * np.sin(around), np.cos(off_axis)])
     # An environment of radiance 1 gives pi; the key light from half of that to eight times as much.
     irradiance = np.pi * np.exp(random.uniform(np.log(0.5), np.log(8)))
     tint = random.uniform(0.8, 1.0, 3)

@@ -28,9 +28,7 @@ def strips(result: SetResult) -> Image.Image:
     The error map goes from dark (0 degrees) to bright (60 and more). Normals are shown as (n + 1) / 2, y up.
     """
     methods = list(result.overall)
-    labels = ["photo", "truth"] + [
-        label for m in methods for label in (m, f"error 0-{MAX_ERROR_DEG:.0f} deg")
-    ]
+    labels = ["photo", "truth"] + [label for m in methods for label in (m, f"error 0-{MAX_ERROR_DEG:.0f} deg")]
     rows = [_strip(sample, predictions) for sample, predictions in result.shown]
     height = len(rows) * TILE_PX + LABEL_PX
     sheet = Image.new("RGB", (len(labels) * TILE_PX, height), PAPER)

@@ -12,4 +12,6 @@ class Predictor(Protocol):
     A function is one. A foreign model becomes one with a function that converts its frame.
     """
 
-    def __call__(self, photo: Photo, /) -> NormalMap: ...
+    def __call__(self, photo: Photo, /) -> NormalMap:
+        """Normals of the photo, on its mask."""
+        ...

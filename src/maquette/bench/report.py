@@ -18,14 +18,14 @@ HEADINGS = {
     "seconds": "s / photo",
 }
 ABOUT = {
-    "diligent": "DiLiGenT ball and bear, images 021 to 030, 16-bit linear photos divided by their light's intensity",
+    "diligent": "DiLiGenT ball and bear, images 021 to 030, linear photos divided by their light's intensity",
     "luces": "LUCES, one photo each, near point light",
     "pathtraced": "procedural shapes that no training run generates, path-traced",
     "scans": "scanned meshes, path-traced",
 }
 # Published means over all ten objects of a set. Ours is a part of them, and the words below say so.
 PAPERS = {
-    "diligent": "Papers, mean angular error over ten objects; ours is {count} of them: RoSE 16.36, NiRNE 17.27.",
+    "diligent": "Papers, mean error over ten objects; ours is {count} of them: RoSE 16.36, NiRNE 17.27.",
     "luces": "Papers, NE / SNE over ten objects; ours is {count} of them: NiRNE 21.84 / 26.63.",
 }
 
@@ -34,8 +34,8 @@ def markdown(results: dict[str, SetResult]) -> str:
     """One table per set: a row per object and method, then the mean over objects.
 
     Angles are in degrees. NE and SNE are the measures of the LUCES protocol (mask eroded by 10 pixels; sharp
-    regions), given for every set; where no photo of an object has a sharp region its SNE is blank, and it does not
-    count in the mean. A set that could not be run has its reason instead of a table.
+    regions), given for every set; where no photo of an object has a sharp region its SNE is blank, and it does
+    not count in the mean. A set that could not be run has its reason instead of a table.
     """
     return "\n\n".join(_section(name, result) for name, result in results.items()) + "\n"
 
@@ -104,8 +104,8 @@ def _calibration_line(method: str, found: dict[str, Any]) -> str:
     gap = found["reliability"]["expected_calibration_error_deg"]
     curve = found["sparsification"]
     return (
-        f"Confidence of {method}: expected calibration error {gap:.2f}; area between its sparsification curve "
-        f"and the oracle's {curve['ause_deg']:.2f} (chance: {curve['random_ause_deg']:.2f})."
+        f"Confidence of {method}: expected calibration error {gap:.2f}; area between its sparsification "
+        f"curve and the oracle's {curve['ause_deg']:.2f} (chance: {curve['random_ause_deg']:.2f})."
     )
 
 

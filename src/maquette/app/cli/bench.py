@@ -15,9 +15,7 @@ def main(argv: list[str]) -> int:
     """Run the verb: print the table, save it with pictures; returns 0, or 2 if no set could be run."""
     options = _parse(argv)
     if not options.data.is_dir():
-        raise InputError(
-            f"--data {options.data}: no such folder; give the one that holds diligent, luces, ..."
-        )
+        raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
     from maquette.app.predictors import build_predictor
     from maquette.bench.datasets import SETS as LOADERS
@@ -43,9 +41,7 @@ def main(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("bench", __doc__ or "")
     parser.add_argument("task", choices=["normals"], help="what is scored")
-    parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes"
-    )
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="default: all")
     parser.add_argument(
         "--method", nargs="+", choices=METHODS, default=["flat", "inflate", "nirne"], help="default: all"
