@@ -1,0 +1,1 @@
+"""Frames, cameras, fields and directions."""

@@ -1,0 +1,1 @@
+"""Methods: typed input to typed output."""

@@ -16,6 +16,7 @@ place of a concatenation (a concatenation followed by a linear map that starts a
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,7 @@ class Stream(nn.Module):
     def __init__(self, inputs: int, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(inputs, channels[0], 3, padding=1)
-        self.down = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2) for a, b in zip(channels, channels[1:], strict=False)])
+        self.down = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(channels)])
         self.levels = nn.ModuleList(
             [nn.Sequential(*[Block(c) for _ in range(count)]) for c, count in zip(channels, blocks, strict=True)]
         )

@@ -101,9 +101,7 @@ class Builder:
         Cylindrical: around local y; the window is (half angle, half height).
         """
         to_object = np.eye(3) if rotation is None else rotation
-        row = np.array(
-            [mapping, amplitude, *repeats, *center, *to_object.T.ravel(), window[0], window[1], depth, 0.0]
-        )
+        row = np.array([mapping, amplitude, *repeats, *center, *to_object.T.ravel(), window[0], window[1], depth, 0.0])
         self.decals.append(heights.astype(np.float32))
         self.decal_rows.append(row)
 

@@ -6,7 +6,6 @@ where it stopped, and any number of processes or machines can share the work by 
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from maquette.errors import InputError
+from maquette.io.files import write_bytes
 from maquette.render.gbuffer import GBuffer, View, trace
 from maquette.synth.shapes import sample_solid
 from maquette.synth.views import lights_to_camera, sample_lights, sample_view
@@ -64,7 +64,7 @@ def generate(
     for number in range(shard[0], spec.shards, shard[1]):
         path = shard_path(directory, number)
         if not path.exists():
-            _write_whole(path, save(make_shard(spec, number)))
+            write_bytes(path, save(make_shard(spec, number)))
         if done is not None:
             done(number)
 
@@ -72,16 +72,12 @@ def generate(
 def open_manifest(directory: Path, spec: DatasetSpec) -> None:
     """Create the manifest, or check that the one that is there asks for the same dataset."""
     path = directory / "manifest.json"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{directory}: can't be made a folder ({error.strerror}); give one that is writable") from None
     if path.exists():
         there = read_manifest(directory)
         if there != spec:
             raise InputError(f"{path}: holds another dataset ({there}); choose an empty folder or the same options")
         return
-    _write_whole(path, (json.dumps(asdict(spec), indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(asdict(spec), indent=2) + "\n").encode())
 
 
 def read_manifest(directory: Path) -> DatasetSpec:
@@ -142,14 +138,3 @@ def octahedral_encode(normal: np.ndarray) -> np.ndarray:
     sign = np.where(p >= 0, 1.0, -1.0)
     p = np.where(z >= 0, p, (1 - np.abs(p[..., ::-1])) * sign)
     return np.round(p * 32767).astype(np.int16)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the final name, then rename: a reader sees all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path}: can't be written ({error.strerror})") from None

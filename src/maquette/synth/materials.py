@@ -54,19 +54,21 @@ def sample_material(position: Float[Tensor, "batch 3 height width"], rng: Genera
     fine = _noise(volume.flip(1), local * frequency * 3.1)
     pattern = _pattern(local, broad, fine, frequency, rng)
 
-    metal = (per_object() < 0.18).float()
+    # Plaster, clay, stoneware, plain plastic: half of what people photograph for its shape.
+    plain = (per_object() < 0.5).float()
+    metal = (per_object() < 0.2).float() * (1 - plain)
     first, second = _colours(n, rng, device), _colours(n, rng, device)
     # Metals are bright, and their colours are few: keep the hue, lift the value.
     first = torch.lerp(first, 0.45 + 0.5 * first, metal)
     contrast = 0.15 + 0.85 * per_object()
-    albedo = torch.lerp(first, torch.lerp(first, second, contrast), pattern[0])
-    textured = pattern[1]
+    albedo = torch.lerp(first, torch.lerp(first, second, contrast), pattern[0] * (1 - plain))
+    textured = pattern[1] * (1 - plain)
     albedo = torch.lerp(albedo, _photographed(local, frequency, rng), textured)
-    mottle = 0.25 * per_object() * (per_object() < 0.5)
+    mottle = 0.25 * per_object() * (per_object() < 0.5) * (1 - plain)
     albedo = (albedo * (1 + mottle * (fine[:, 1:2] - 0.5))).clamp(0.005, 0.98)
 
-    glossy = (per_object() < 0.6).float()
-    roughness = torch.lerp(0.55 + 0.45 * per_object(), 0.08 + 0.5 * per_object(), torch.maximum(glossy, metal))
+    glossy = (per_object() < 0.5).float() * (1 - 0.5 * plain)
+    roughness = torch.lerp(0.55 + 0.45 * per_object(), 0.12 + 0.5 * per_object(), torch.maximum(glossy, metal))
     varied = 0.35 * per_object() * (per_object() < 0.4)
     roughness = (roughness + varied * (broad[:, 2:3] - 0.5)).clamp(0.05, 1)
     specular = (per_object() < 0.7).float() * (0.3 + per_object())

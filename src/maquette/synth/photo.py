@@ -71,9 +71,7 @@ def shade(surfaces: Surfaces, material: Material, rng: Generator) -> Float[Tenso
     second = (mode == 2) * (0.2 + 0.8 * uniform())
     ambient = torch.where(mode == 0, 0.08 * uniform() ** 2, torch.where(mode == 3, 1.0, 0.05 + 0.6 * uniform()))
 
-    source = torch.multinomial(
-        torch.tensor([0.2, 0.2, 0.15, 0.25, 0.2], device=device).expand(n, -1), 2, generator=rng
-    )
+    source = torch.multinomial(torch.tensor([0.2, 0.2, 0.15, 0.25, 0.2], device=device).expand(n, -1), 2, generator=rng)
     total = torch.zeros_like(surfaces.normal)
     for slot, strength in enumerate((main, second)):
         direction, visible = _source(surfaces, source[:, slot])
@@ -168,7 +166,7 @@ def expose(
     radiance = radiance * (1 - 0.35 * uniform() * (uniform() < 0.3) * (x * x + y * y) / 2)
     radiance = _defocus(radiance, uniform().flatten(), uniform().flatten())
     noise = torch.randn(radiance.shape, generator=rng, device=device)
-    strength = 0.03 * uniform() ** 2 * (uniform() < 0.7)
+    strength = 0.02 * uniform() ** 3 * (uniform() < 0.7)
     radiance = radiance + noise * strength * (radiance.clamp_min(0) * 0.5 + 0.02).sqrt()
     grey = (uniform() < 0.12).float()
     radiance = torch.lerp(radiance, radiance.mean(1, keepdim=True), grey).clamp(0, 1)

@@ -133,14 +133,16 @@ def pottery(b: Builder) -> None:
     b.add(
         f.REVOLVE, (1.0,), table=b.profile(np.concatenate([half, half[::-1] * [-1, 1]])), rounding=r.uniform(0.0, 0.02)
     )
-    if style in ("cup", "jar") and r.random() < 0.75 or style == "vase" and r.random() < 0.3:
+    if (style in ("cup", "jar") and r.random() < 0.75) or (style == "vase" and r.random() < 0.3):
         for side in (1, -1)[: 1 if style == "cup" else int(r.integers(1, 3))]:
             low, high = -0.45 * height, 0.6 * height
             at = np.interp([low, high], y, radius) - wall / 2
             reach = r.uniform(0.18, 0.32)
-            loop = np.array(
-                [[at[0], low, 0], [at[0] + reach, low, 0], [at[1] + reach, high, 0], [at[1], high, 0]]
-            ) * [side, 1, 1]
+            loop = np.array([[at[0], low, 0], [at[0] + reach, low, 0], [at[1] + reach, high, 0], [at[1], high, 0]]) * [
+                side,
+                1,
+                1,
+            ]
             b.tube(smooth_curve(loop, 8), np.full(8, r.uniform(0.035, 0.06)), 0.04)
 
 
@@ -215,7 +217,9 @@ def figurine(b: Builder) -> None:
     b.tube(np.stack([root, (root + tip) / 2 + [0.03, 0, 0], tip]), ear * np.array([0.3, 0.28, 0.14]), 0.04, mirror=True)
     for hip in (0.75, -0.75) if not upright else (0.45, -0.7):
         joint = np.array([0, -0.1, 0]) + tilt[:, 1] * torso[1] * hip + [torso[0] * 0.75, 0, 0]
-        swing = np.array([r.uniform(0.05, 0.35), r.uniform(-0.6, 0.3) if upright and hip > 0 else -0.55, r.normal(0, 0.15)])
+        swing = np.array(
+            [r.uniform(0.05, 0.35), r.uniform(-0.6, 0.3) if upright and hip > 0 else -0.55, r.normal(0, 0.15)]
+        )
         limb = np.stack([joint, joint + swing * 0.5 + r.normal(0, 0.05, 3), joint + swing])
         thick = r.uniform(0.06, 0.13)
         b.tube(np.clip(limb, -0.85, 0.85), thick * np.array([1.1, 1.0, 0.9]), blend, mirror=True)
@@ -243,7 +247,9 @@ def relief(b: Builder) -> None:
             (*r.uniform(-0.2, 0.2, 2), 0.0), repeats=repeats, depth=0.0,
         )  # fmt: skip
     for _ in range(int(r.integers(0, 5))):
-        b.add(f.ELLIPSOID, tuple(r.uniform(0.08, 0.3, 3)), (*r.uniform(-0.4, 0.4, 2), 0.08), blend=r.uniform(0.02, 0.12))
+        b.add(
+            f.ELLIPSOID, tuple(r.uniform(0.08, 0.3, 3)), (*r.uniform(-0.4, 0.4, 2), 0.08), blend=r.uniform(0.02, 0.12)
+        )
 
 
 def organic(b: Builder) -> None:
@@ -315,7 +321,9 @@ def folds(b: Builder) -> None:
         f.CAPSULE: (0.35, 0.25, 0.35),
     }[kind]
     b.add(kind, params, rounding=0.05)
-    b.noise(f.GROOVES, float(r.integers(4, 14)), r.uniform(0.02, 0.07), gain=r.uniform(0.8, 1.0), axis=int(r.choice([1, 2])))
+    b.noise(
+        f.GROOVES, float(r.integers(4, 14)), r.uniform(0.02, 0.07), gain=r.uniform(0.8, 1.0), axis=int(r.choice([1, 2]))
+    )
     b.noise(f.FBM, r.uniform(1, 2.5), r.uniform(0.03, 0.1), 3, 0.4)
     b.warp[3], b.warp[4] = r.uniform(0.05, 0.15), r.uniform(1, 2)
 
@@ -344,9 +352,13 @@ def add_detail(b: Builder, amount: float) -> None:
     if r.random() < 0.55 * amount:  # relief of medium scale
         kind = int(r.choice([f.FBM, f.RIDGED, f.BILLOW]))
         region = (0.0, 0.0) if r.random() < 0.5 else (r.uniform(1, 3), r.uniform(-0.2, 0.3))
-        b.noise(kind, r.uniform(3, 9), amount * r.uniform(0.006, 0.03), int(r.integers(1, 5)), r.uniform(0.35, 0.6), region)
+        b.noise(
+            kind, r.uniform(3, 9), amount * r.uniform(0.006, 0.03), int(r.integers(1, 5)), r.uniform(0.35, 0.6), region
+        )
     if r.random() < 0.4 * amount:  # grain, finer than the grid
-        b.noise(f.FBM, r.uniform(15, 45), amount * r.uniform(0.001, 0.006), 2, 0.5, (r.uniform(1, 3), r.uniform(-0.2, 0.4)))
+        b.noise(
+            f.FBM, r.uniform(15, 45), amount * r.uniform(0.001, 0.006), 2, 0.5, (r.uniform(1, 3), r.uniform(-0.2, 0.4))
+        )
     if r.random() < 0.2 * amount:
         kind = f.CRACKS if r.random() < 0.6 else f.DIMPLES
         b.noise(kind, r.uniform(2.5, 9), amount * r.uniform(0.01, 0.035), region=(r.uniform(1, 2), 0.1))

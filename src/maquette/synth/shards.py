@@ -1,9 +1,11 @@
 """Reading a shape dataset: any set of G-buffers, as one batch of `maquette.synth.photo.Surfaces`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -39,8 +41,8 @@ class ShapeData:
     def __len__(self) -> int:
         return self.shapes * self.spec.views
 
-    def batch(self, indices: list[int], stride: int = 1, phase: tuple[int, int] = (0, 0)) -> Surfaces:
-        """G-buffers by number; every `stride`-th pixel from `phase` = (row, column) on."""
+    def batch(self, indices: list[int], factor: int = 1) -> Surfaces:
+        """G-buffers by number, averaged over squares of `factor` pixels."""
         per_shard = SHAPES_PER_SHARD * self.spec.views
         rows: dict[str, list[np.ndarray]] = {key: [] for key in _KEYS}
         for index in indices:
@@ -48,24 +50,48 @@ class ShapeData:
             for key in _KEYS:
                 rows[key].append(file.get_slice(key)[index % per_shard])
         arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
-        return unpack(arrays, stride, phase)
+        surfaces = unpack(arrays)
+        return surfaces if factor == 1 else coarsen(surfaces, factor)
 
 
-def unpack(arrays: dict[str, Tensor], stride: int = 1, phase: tuple[int, int] = (0, 0)) -> Surfaces:
+def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
+    """Average over squares of `factor` pixels: what a camera of lower resolution sees, geometry first.
+
+    A pixel belongs to the object if half of it does. Point samples instead would keep detail that no pixel
+    resolves, as noise in both the photo and the truth.
+    """
+    covered = F.avg_pool2d(surfaces.mask, factor)
+
+    def mean(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values * surfaces.mask, factor) / covered.clamp_min(1e-6)
+
+    mask = (covered >= 0.5).float()
+    return replace(
+        surfaces,
+        normal=unit(mean(surfaces.normal), 1) * mask,
+        position=mean(surfaces.position) * mask,
+        local=mean(surfaces.local) * mask,
+        view=unit(F.avg_pool2d(surfaces.view, factor), 1),
+        mask=mask,
+        lit=mean(surfaces.lit) * mask,
+        openness=mean(surfaces.openness) * mask,
+    )
+
+
+def unpack(arrays: dict[str, Tensor]) -> Surfaces:
     """Decode what `maquette.synth.dataset.pack` stored."""
-    rows, columns = slice(phase[0], None, stride), slice(phase[1], None, stride)
-    depth = arrays["depth"][:, rows, columns]
+    depth = arrays["depth"]
     mask = (depth > 0)[:, None].float()
-    normal = octahedral_decode(arrays["normal"][:, rows, columns].float() / 32767).permute(0, 3, 1, 2) * mask
+    normal = octahedral_decode(arrays["normal"].float() / 32767).permute(0, 3, 1, 2) * mask
     focal, cx, cy, orthographic, distance = (c.reshape(-1, 1, 1) for c in arrays["camera"].unbind(1))
     side = arrays["depth"].shape[1]
     centres = torch.arange(side) + 0.5
-    x = (centres[columns].reshape(1, 1, -1) - cx) / focal
-    y = (cy - centres[rows].reshape(1, -1, 1)) / focal
+    x = (centres.reshape(1, 1, -1) - cx) / focal
+    y = (cy - centres.reshape(1, -1, 1)) / focal
     scale = torch.where(orthographic > 0, torch.ones_like(depth), depth)
     position = torch.stack([x * scale, y * scale, -depth], 1) * mask
     towards = torch.where(orthographic[:, None] > 0, torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1), -position)
-    bits = (arrays["lit"][:, None, rows, columns] >> torch.arange(LIGHTS, dtype=torch.uint8).reshape(1, -1, 1, 1)) & 1
+    bits = (arrays["lit"][:, None] >> torch.arange(LIGHTS, dtype=torch.uint8).reshape(1, -1, 1, 1)) & 1
     offset = torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1) * distance[:, None]
     return Surfaces(
         normal=normal,
@@ -74,7 +100,7 @@ def unpack(arrays: dict[str, Tensor], stride: int = 1, phase: tuple[int, int] = 
         view=unit(towards, 1),
         mask=mask,
         lit=bits.float(),
-        openness=arrays["openness"][:, None, rows, columns].float() / 255,
+        openness=arrays["openness"][:, None].float() / 255,
         lights=arrays["lights"],
     )
 

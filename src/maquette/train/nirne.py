@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -75,10 +76,11 @@ TRAINING: dict[str, TrainConfig] = {
     "small": TrainConfig(
         PRESETS["small"],
         (
-            Phase(64, 1000, 32, 1.5e-3, 1.2e-3, shapes=600),
-            Phase(64, 3000, 32, 1.2e-3, 4e-4, shapes=2000),
-            Phase(128, 1500, 16, 5e-4, 2e-5, shapes=3000),
-            Phase(128, 300, 16, 3e-4, 2e-5, stage=2, data="sharp"),
+            Phase(64, 1000, 16, 8e-4, 8e-4, shapes=1000),
+            Phase(64, 1223, 16, 8e-4, 6.5e-4, shapes=1304),
+            Phase(64, 2600, 16, 3e-4, 1.5e-4, shapes=1304),
+            Phase(128, 4000, 8, 2.5e-4, 1e-5, shapes=1600),
+            Phase(128, 300, 8, 1e-4, 1e-5, stage=2, data="sharp"),
         ),
     ),
     "base": TrainConfig(
@@ -128,7 +130,9 @@ def train(
     """
     rank, world, place = _processes(device)
     state = _start(config, run, place)
-    network = nn.parallel.DistributedDataParallel(state.model, find_unused_parameters=True) if world > 1 else state.model
+    network = (
+        nn.parallel.DistributedDataParallel(state.model, find_unused_parameters=True) if world > 1 else state.model
+    )
     saved = time.monotonic()
     for phase, first, last in _spans(config):
         if state.step >= last:
@@ -165,16 +169,20 @@ class Batch:
 
 
 def make_batch(
-    data: ShapeData, phase: Phase, seed: int, step: int, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"
+    data: ShapeData,
+    phase: Phase,
+    seed: int,
+    step: int,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Batch:
     """Batch `step`, a function of (seed, step, rank) and the data alone."""
     # Selection and shading draw from generators of their own: shading runs on the device.
-    picks = torch.Generator().manual_seed(hash((seed, step, rank, 0)) & (2**62 - 1))
+    picks = torch.Generator().manual_seed(_mix(seed, step, rank, 0))
     indices = torch.randint(len(data), (phase.batch // world,), generator=picks).tolist()
-    stride = data.spec.size_px // phase.size_px
-    shift = torch.randint(stride, (2,), generator=picks).tolist()
-    surfaces = _to(data.batch(indices, stride, (shift[0], shift[1])), device)
-    rng = torch.Generator(device).manual_seed(hash((seed, step, rank, 1)) & (2**62 - 1))
+    surfaces = _to(data.batch(indices, data.spec.size_px // phase.size_px), device)
+    rng = torch.Generator(device).manual_seed(_mix(seed, step, rank, 1))
     return prepare(surfaces, photograph(surfaces, rng), rng)
 
 
@@ -228,12 +236,12 @@ def bend(normal: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "bat
 def validate(model: NiRNE, folder: Path, size_px: int, device: torch.device | str) -> tuple[float, float]:
     """Mean angular error in degrees over fixed photos of held-out shapes: the network's, the flat guess's."""
     data = ShapeData(folder)
-    stride = max(data.spec.size_px // size_px, 1)
+    factor = max(data.spec.size_px // size_px, 1)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:VALIDATION_VIEWS]
     errors, flats = [], []
     for start in range(0, len(order), 16):
         rng = torch.Generator(device).manual_seed(start)
-        surfaces = _to(data.batch(order[start : start + 16], stride), device)
+        surfaces = _to(data.batch(order[start : start + 16], factor), device)
         seen = normalise_exposure(photograph(surfaces, rng) ** 2.2, surfaces.mask)
         normal, _ = model(seen, surfaces.mask)
         flat = torch.zeros_like(normal)
@@ -285,7 +293,11 @@ def _start(config: TrainConfig, run: Path, device: torch.device) -> State:
     for prefix, module in (("model.", model), ("average.", average)):
         module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
     for name, parameter in model.named_parameters():
-        moments = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+        moments = {
+            key: tensors[f"adam.{key}.{name}"]
+            for key in ("step", "exp_avg", "exp_avg_sq")
+            if f"adam.{key}.{name}" in tensors
+        }
         if moments:
             optimiser.state[parameter] = moments | {"step": moments["step"].cpu()}
     state.step = int(metadata["step"])
@@ -319,7 +331,14 @@ def _spans(config: TrainConfig) -> Iterator[tuple[Phase, int, int]]:
 
 
 def _step(
-    network: nn.Module, state: State, config: TrainConfig, phase: Phase, done: int, batch: Batch, device: torch.device, rank: int
+    network: nn.Module,
+    state: State,
+    config: TrainConfig,
+    phase: Phase,
+    done: int,
+    batch: Batch,
+    device: torch.device,
+    rank: int,
 ) -> dict[str, float]:
     """One optimiser step; `done` steps of the phase lie behind."""
     progress = done / phase.steps
@@ -327,7 +346,7 @@ def _step(
     lr *= min(1.0, (done + 1) / 50)
     for group in state.optimiser.param_groups:
         group["lr"] = lr
-    rng = torch.Generator(device).manual_seed(hash((config.seed, state.step, rank, 2)) & (2**62 - 1))
+    rng = torch.Generator(device).manual_seed(_mix(config.seed, state.step, rank, 2))
     normal, kappa = network(batch.photo, batch.mask, rng)
     value = loss(normal, kappa, batch, phase.stage)
     state.optimiser.zero_grad()
@@ -340,7 +359,12 @@ def _step(
         for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
         theta = masked_mean(angle(normal, batch.normal), batch.solid)
-    return {"loss": float(value), "train_deg": math.degrees(float(theta)), "lr": lr}
+    return {"loss": float(value.detach()), "train_deg": math.degrees(float(theta)), "lr": lr}
+
+
+def _mix(*numbers: int) -> int:
+    """One seed of several numbers, the same on every machine."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _freeze(model: NiRNE, stage: int) -> None:

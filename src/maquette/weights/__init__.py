@@ -1,0 +1,1 @@
+"""Weights that ship, as package data."""

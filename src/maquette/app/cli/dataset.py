@@ -50,9 +50,7 @@ def shapes(
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    tyro.extras.subcommand_cli_from_dict(
-        {"shapes": shapes}, prog="maquette dataset", description=__doc__, args=argv
-    )
+    tyro.extras.subcommand_cli_from_dict({"shapes": shapes}, prog="maquette dataset", description=__doc__, args=argv)
     return 0
 
 

@@ -1,0 +1,70 @@
+"""`maquette train`: train a network; start it again to go on where it was stopped."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+def nirne(
+    preset: Literal["small", "base"] = "small",
+    run: Path | None = None,
+    data: Path = Path("runs/shapes"),
+    sharp: Path = Path("runs/sharp"),
+    held_out: Path = Path("runs/held-out"),
+    export: Path | None = None,
+    device: str = "auto",
+    scale: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Train NiRNE. Datasets that are missing are generated first, with the preset's sizes.
+
+    Args:
+        preset: "small" trains on a laptop's CPU, "base" wants a GPU.
+        run: folder of the checkpoint and the log; `runs/nirne-PRESET` by default.
+        data: dataset of shapes.
+        sharp: dataset of the most detailed shapes, for the second stage.
+        held_out: dataset whose error is logged after every phase; no gradient sees it.
+        export: where the trained weights go; `RUN/weights` by default.
+        device: cpu, cuda, or auto: cuda if there is one.
+        scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
+        seed: of initial weights, batches and noise.
+    """
+    from dataclasses import replace
+
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maquette.methods.nirne import NiRNE
+    from maquette.train.data import prepare_datasets
+    from maquette.train.nirne import TRAINING, train
+
+    config = TRAINING[preset]
+    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
+    config = replace(config, phases=phases, seed=seed)
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    run = run or Path(f"runs/nirne-{preset}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+        making = progress.add_task("data", total=None, note="")
+        folders = {"shapes": data, "sharp": sharp}
+        prepare_datasets(config, folders, held_out, lambda note: progress.update(making, note=note))
+        progress.update(making, visible=False)
+        task = progress.add_task("train", total=config.steps, note="")
+
+        def report(line: dict[str, float]) -> None:
+            note = f"{line['train_deg']:5.1f} deg" + (f", held out {line['val_deg']:.2f}" if "val_deg" in line else "")
+            progress.update(task, completed=line["step"], note=note)
+
+        net = train(config, folders, run, place, held_out, report=report)
+    target = export or run / "weights"
+    NiRNE(net).save_pretrained(target)
+    print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
+
+
+def main(argv: list[str]) -> int:
+    """Entry point of the verb."""
+    tyro.extras.subcommand_cli_from_dict({"nirne": nirne}, prog="maquette train", description=__doc__, args=argv)
+    return 0

@@ -1,0 +1,138 @@
+"""NiRNE, the default: a photo to a normal map with a concentration per pixel, in one deterministic pass."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor
+
+from maquette.errors import InputError
+from maquette.geometry.vectors import unit
+from maquette.io.checkpoints import load_checkpoint, save_checkpoint
+from maquette.nets.nirne import MULTIPLE, NiRNEConfig, normalise_exposure
+from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.types import NormalMap, Photo
+
+MARGIN = 0.06  # around the object, as a share of its size; training frames objects alike
+MINIMUM_PX = 8  # an object smaller than this has no shape to see
+
+
+class NiRNE:
+    """A loaded network: call it with a `Photo`, get a `NormalMap`.
+
+    Attributes:
+        net: the network, in evaluation mode.
+        size_px: the object is resized to a square of about this side; by default the training size.
+        mirrored: average with the prediction of the mirrored photo: twice the time, a little more accurate.
+    """
+
+    def __init__(self, net: NiRNENet, size_px: int | None = None, mirrored: bool = True) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.size_px = _multiple(size_px or net.config.size_px)
+        self.mirrored = mirrored
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | Path = "nirne-small", device: str = "cpu", size_px: int | None = None, mirrored: bool = True
+    ) -> Self:
+        """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
+
+        Raises:
+            InputError: no such weights, or files that don't fit the network.
+        """
+        config, tensors = load_checkpoint(_folder(weights), NiRNEConfig)
+        net = NiRNENet(config)
+        try:
+            net.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{weights}: the weights don't fit their configuration ({reason})") from None
+        return cls(net.to(device, memory_format=torch.channels_last), size_px, mirrored)
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write `config.json` and `model.safetensors` (float16)."""
+        save_checkpoint(directory, self.net.config, self.net.state_dict())
+
+    @torch.inference_mode()
+    def __call__(self, photo: Photo) -> NormalMap:
+        """Normals and concentration on the photo's mask (everywhere, if it has none).
+
+        Raises:
+            InputError: the mask is empty or smaller than `MINIMUM_PX` pixels across.
+        """
+        height, width = photo.rgb.shape[:2]
+        mask = torch.ones(height, width, dtype=torch.bool) if photo.mask is None else photo.mask
+        top, left, side = _square(mask, photo.name)
+        inside = (slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width)))
+        pads = (
+            inside[1].start - left,
+            left + side - inside[1].stop,
+            inside[0].start - top,
+            top + side - inside[0].stop,
+        )
+        device = next(self.net.parameters()).device
+        crop = F.pad(photo.rgb[inside].permute(2, 0, 1)[None], pads).to(device)
+        solid = F.pad(mask[inside][None, None].float(), pads).to(device)
+
+        small = _resize(crop * solid, self.size_px) / _resize(solid, self.size_px).clamp_min(1e-3)
+        coarse = (_resize(solid, self.size_px) >= 0.5).float()
+        if not bool(coarse.any()):  # thinner than a pixel of the network's everywhere
+            coarse = (_resize(solid, self.size_px) > 0).float()
+        normal, kappa = self._predict(normalise_exposure(small, coarse), coarse)
+
+        normal = unit(_resize(normal, side), 1)[0, :, pads[2] : side - pads[3], pads[0] : side - pads[1]]
+        kappa = _resize(kappa, side)[0, 0, pads[2] : side - pads[3], pads[0] : side - pads[1]]
+        normals, concentration = torch.zeros(height, width, 3), torch.zeros(height, width)
+        normals[inside] = normal.permute(1, 2, 0).cpu()
+        concentration[inside] = kappa.cpu().clamp_min(1e-3)
+        normals[..., 2] = torch.where(normals.square().sum(-1) < 0.5, 1.0, normals[..., 2])  # never a zero vector
+        return NormalMap(unit(normals) * mask[..., None], mask, concentration * mask)
+
+    def _predict(self, photo: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        normal, kappa = self.net(photo, mask)
+        if not self.mirrored:
+            return normal, kappa
+        other, other_kappa = self.net(photo.flip(3), mask.flip(3))
+        other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+        return unit(normal + other, 1), (kappa + other_kappa.flip(3)) / 2
+
+
+def _folder(weights: str | Path) -> Path:
+    """The folder of a name or path; a name wins only if no such folder exists."""
+    path = Path(weights)
+    if path.is_dir():
+        return path
+    shipped = Path(str(resources.files("maquette.weights")))
+    if (shipped / str(weights)).is_dir():
+        return shipped / str(weights)
+    names = sorted(p.name for p in shipped.iterdir() if (p / "config.json").exists())
+    raise InputError(f"{weights}: no such weights; give a folder or one of: {', '.join(names) or '(none ship)'}")
+
+
+def _square(mask: Bool[Tensor, "height width"], name: str) -> tuple[int, int, int]:
+    """Top, left and side of the square around the mask, with a margin; it may leave the photo."""
+    rows, columns = torch.nonzero(mask.any(1)).flatten(), torch.nonzero(mask.any(0)).flatten()
+    if not len(rows):
+        raise InputError(f"{name}: the mask is empty; mark the object in it, or use --mask none")
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    extent = max(bottom - top, right - left)
+    if extent < MINIMUM_PX:
+        raise InputError(f"{name}: the object is {extent} px across; at least {MINIMUM_PX} are needed")
+    side = round(extent * (1 + 2 * MARGIN))
+    return (top + bottom - side) // 2, (left + right - side) // 2, side
+
+
+def _resize(image: Tensor, side: int) -> Tensor:
+    """To a square: averaging when it shrinks, bicubic when it grows."""
+    if image.shape[-1] > side:
+        return F.interpolate(image, (side, side), mode="area")
+    return F.interpolate(image, (side, side), mode="bicubic", align_corners=False)
+
+
+def _multiple(size_px: int) -> int:
+    if not 32 <= size_px <= 4096:
+        raise InputError(f"a working size of {size_px} px; it must lie in 32..4096")
+    return -(-size_px // MULTIPLE) * MULTIPLE

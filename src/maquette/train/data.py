@@ -1,0 +1,34 @@
+"""The datasets that a training run needs, generated if they aren't there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from maquette.synth.dataset import DatasetSpec, generate, open_manifest, read_manifest
+from maquette.train.nirne import TrainConfig
+
+HELD_OUT_SEED = 900_000  # training seeds lie below it
+DEFAULT_SHAPES = {"shapes": 3000, "sharp": 160}
+
+
+def prepare_datasets(
+    config: TrainConfig, folders: dict[str, Path], held_out: Path, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Generate what is missing; a folder that has a manifest is completed as that says.
+
+    Every process of a distributed run may call this: shards that another writes appear whole.
+    """
+    side = max(phase.size_px for phase in config.phases)
+    wanted = {folders[name]: default_spec(name, side) for name in {phase.data for phase in config.phases}}
+    wanted[held_out] = DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side)
+    for folder, default in wanted.items():
+        spec = read_manifest(folder) if (folder / "manifest.json").exists() else default
+        open_manifest(folder, spec)
+        generate(
+            folder, spec, done=lambda n, folder=folder, spec=spec: report(f"{folder}: shard {n + 1} of {spec.shards}")
+        )
+
+
+def default_spec(name: str, size_px: int) -> DatasetSpec:
+    """What `maquette train` generates for a phase's `data` name; "sharp" shapes all have full detail."""
+    detail = 1.0 if name == "sharp" else None
+    return DatasetSpec(DEFAULT_SHAPES[name], seed=1 if name == "sharp" else 0, size_px=size_px, detail=detail)
