@@ -38,6 +38,8 @@ def test_round_trip(tmp_path):
     assert torch.equal(loaded["weight"], state["weight"].half().float())
     assert loaded["weight"].dtype == torch.float32
     assert torch.equal(loaded["step"], state["step"])
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1  # the weights are as readable as the card
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["README.md", "config.json", "model.safetensors"]
 

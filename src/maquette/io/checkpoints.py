@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.io.files import atomic_path, write_bytes
+from maquette.io.files import write_bytes
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -47,9 +47,7 @@ def save_checkpoint(
         if not bool(torch.isfinite(stored).all()):
             raise InputError(f"{directory / WEIGHTS_NAME}: {name} is not finite as {dtype}; not saved")
         tensors[name] = stored.clone(memory_format=torch.contiguous_format)
-    with atomic_path(directory / WEIGHTS_NAME) as partial:
-        partial.touch()
-        save_file(tensors, partial)
+    write_bytes(directory / WEIGHTS_NAME, save(tensors))  # save_file would hide it from other users
     text = json.dumps(dataclasses.asdict(config), indent=2) + "\n"
     write_bytes(directory / CONFIG_NAME, text.encode())
 
