@@ -13,9 +13,7 @@ from maquette.types import Camera
 
 def camera_at(seed: int, orthographic: bool) -> Camera:
     pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = torch.from_numpy(
-        Rotation.from_rotvec(np.random.default_rng(seed).normal(0, 2, 3)).as_matrix()
-    )
+    pose[:3, :3] = torch.from_numpy(Rotation.from_rotvec(np.random.default_rng(seed).normal(0, 2, 3)).as_matrix())
     pose[:3, 3] = torch.randn(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return Camera(21, 13, 17.0, (9.3, 6.1), pose, orthographic)
 

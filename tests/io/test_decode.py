@@ -55,7 +55,7 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_in_silence(tmp_path, kind, c
     content = encoded(kind, tmp_path)
     generator = np.random.default_rng(1)
     path = tmp_path / "damaged"
-    refused = 0
+    refusals = []
     for start in (0, 0, 0, len(content) // 4) * 6:
         damaged = bytearray(content)
         for position in start + generator.integers(0, min(400, len(content) - start), 4):
@@ -64,9 +64,9 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_in_silence(tmp_path, kind, c
         try:
             read_pixels(path)
         except InputError as error:
-            refused += 1
-            assert "\n" not in str(error)
-    assert refused > 0
+            refusals.append(str(error))
+    assert refusals
+    assert not any("\n" in refusal for refusal in refusals)
     assert capfd.readouterr() == ("", "")
 
 
@@ -116,9 +116,7 @@ def test_what_is_no_file(tmp_path):
             read_pixels(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello, I am a text", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(100), bytes(64)]
-)
+@pytest.mark.parametrize("content", [b"hello, I am a text", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(100), bytes(64)])
 def test_what_is_no_photo(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(InputError, match="not a whole image of a kind maquette reads"):

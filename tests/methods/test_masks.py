@@ -17,9 +17,7 @@ def disc_photo(size: int = 240, radius: float = 0.3) -> tuple[Photo, torch.Tenso
     disc = x**2 + y**2 < radius**2
     highlight = (x + 0.1) ** 2 + (y + 0.1) ** 2 < 0.02**2
     noise = 0.02 * torch.rand(size, size, 1, generator=torch.Generator().manual_seed(0))
-    rgb = (
-        torch.where(disc[..., None], torch.tensor([0.7, 0.25, 0.05]) * (1 - 0.5 * x[..., None]), 0.2) + noise
-    )
+    rgb = torch.where(disc[..., None], torch.tensor([0.7, 0.25, 0.05]) * (1 - 0.5 * x[..., None]), 0.2) + noise
     rgb[highlight] = 1.0
     return Photo(rgb, name="disc"), disc
 

@@ -39,10 +39,7 @@ def relit(
 def shrink_normals(normal_map: NormalMap, longest_px: int) -> NormalMap:
     """A copy of at most `longest_px` on its long side, its normals averaged and of unit length again."""
     normals = shrink_image(torch.where(normal_map.mask[..., None], normal_map.normals, 0.0), longest_px)
-    mask = (
-        shrink_image(normal_map.mask[..., None].float().expand_as(normal_map.normals), longest_px)[..., 0]
-        > 0.5
-    )
+    mask = shrink_image(normal_map.mask[..., None].float().expand_as(normal_map.normals), longest_px)[..., 0] > 0.5
     unit = torch.nn.functional.normalize(normals, dim=-1)
     return NormalMap(torch.where(mask[..., None], unit, 0.0), mask)
 

@@ -15,9 +15,7 @@ from maquette.io.files import atomic_path
 FILM_SUFFIXES = (".mp4", ".gif")
 
 
-def write_film(
-    path: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int = 24
-) -> None:
+def write_film(path: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int = 24) -> None:
     """Write frames as `.mp4` (MPEG-4) or as a `.gif` that repeats.
 
     An odd row or column at the end is cut off for MP4, whose colour is stored for pairs of pixels.

@@ -63,9 +63,7 @@ def grabcut_mask(photo: Photo) -> Bool[Tensor, "height width"]:
     found = _largest_piece(_grabcut(small))
     smallest, largest = _PLAUSIBLE_SHARES
     if not smallest <= found.mean() <= largest:
-        warnings.warn(
-            f"{photo.name}: no object stands out from the background; the whole frame is used", stacklevel=2
-        )
+        warnings.warn(f"{photo.name}: no object stands out from the background; the whole frame is used", stacklevel=2)
         return torch.ones((height, width), dtype=torch.bool)
     soft = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(soft > 0.5)
@@ -76,8 +74,7 @@ def _mask_from_file(photo: Photo, path: Path) -> Bool[Tensor, "height width"]:
     if mask.shape != photo.rgb.shape[:2]:
         (height, width), (photo_height, photo_width) = mask.shape, photo.rgb.shape[:2]
         raise InputError(
-            f"{path}: the mask is {width}x{height}, {photo.name} is {photo_width}x{photo_height};"
-            " they must agree"
+            f"{path}: the mask is {width}x{height}, {photo.name} is {photo_width}x{photo_height}; they must agree"
         )
     return mask
 

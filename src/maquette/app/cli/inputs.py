@@ -33,8 +33,7 @@ def require_distinct_stems(paths: list[Path]) -> None:
         other = seen.setdefault(path.stem, path)
         if other is not path:
             raise InputError(
-                f"{other} and {path} would both write {path.stem}.normals;"
-                " rename one, or give each its own -o"
+                f"{other} and {path} would both write {path.stem}.normals; rename one, or give each its own -o"
             )
 
 

@@ -27,9 +27,7 @@ def main(argv: list[str]) -> int:
     photos = expand(options.photo)
     require_distinct_stems(photos)
     if options.confidence and options.method != "nirne":
-        raise InputError(
-            f"--confidence: the method {options.method} doesn't know its own; use --method nirne"
-        )
+        raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
     _make_folder(options.output)
     show_warnings_in_one_line()
 
@@ -55,9 +53,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--format", choices=("png16", "png8", "exr", "npy"), default="png16", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1"
-    )
+    parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
     return parser.parse_args(argv)

@@ -18,6 +18,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=f"maquette {verb}", description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with the usage above it."""
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
@@ -37,9 +38,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|DIR",
         help="weights that ship, or a folder with config.json and model.safetensors; default: %(default)s",
     )
-    parser.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one"
-    )
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one")
 
 
 def show_warnings_in_one_line() -> None:
