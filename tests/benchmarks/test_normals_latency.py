@@ -49,7 +49,8 @@ def test_time_and_peak_memory_of_a_process_are_its_own(latency):
     large = latency._run("large", [sys.executable, "-c", hungry], 1)
     assert plain is not None
     assert large is not None
-    assert 180 < large["peak_mib"] - plain["peak_mib"] < 220
+    assert plain["peak_mib"] < 100
+    assert 200 < large["peak_mib"] < 260  # what it holds, and Python
     assert large["seconds"] > 0.3
 
 

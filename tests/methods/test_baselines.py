@@ -75,5 +75,5 @@ def test_inflating_nothing_is_refused():
         Photo(torch.zeros(3, 4, 3)),
         Photo(torch.zeros(3, 4, 3), torch.zeros(3, 4, dtype=torch.bool)),
     ):
-        with pytest.raises(InputError, match="^photo: inflating needs a mask"):
+        with pytest.raises(InputError, match=r"^photo: inflating needs a mask"):
             inflate(photo)
