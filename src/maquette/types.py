@@ -6,7 +6,6 @@ are linear. Other frames and sRGB exist only in `maquette.io`.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -34,7 +33,7 @@ class Photo:
                 f"{self.name}: the mask is {_size(self.mask)}, the photo {_size(self.rgb)}; they must agree"
             )
 
-    def with_mask(self, mask: Bool[Tensor, "height width"]) -> Self:
+    def with_mask(self, mask: Bool[Tensor, "height width"]) -> "Photo":
         """The same photo with another mask."""
         return replace(self, mask=mask)
 

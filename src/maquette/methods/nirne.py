@@ -2,7 +2,6 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +36,7 @@ class NiRNE:
     @classmethod
     def from_pretrained(
         cls, weights: str | Path = "nirne-small", device: str = "cpu", size_px: int | None = None, mirrored: bool = True
-    ) -> Self:
+    ) -> "NiRNE":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
 
         Raises:
