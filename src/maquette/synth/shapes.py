@@ -422,7 +422,7 @@ def sample_mesh(seed: int, index: int = 0, side: int = GRID_SIDE) -> tuple[np.nd
 def grid_mesh(grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Marching cubes of a (z, y, x) grid over [-1, 1]^3; faces counter-clockwise seen from outside."""
     vertices, faces, _, _ = measure.marching_cubes(grid, 0.0, gradient_direction="ascent")
-    return (vertices[:, ::-1] * (2.0 / (grid.shape[0] - 1)) - 1.0).astype(np.float32), faces[:, ::-1].astype(np.int32)
+    return (vertices[:, ::-1] * (2.0 / (grid.shape[0] - 1)) - 1.0).astype(np.float32), faces.astype(np.int32)
 
 
 def _revolved(outline: np.ndarray) -> np.ndarray:

@@ -53,9 +53,9 @@ def sample_lights(rng: np.random.Generator, view: View) -> np.ndarray:
     """
     to_object = view.camera_to_object[:, :3]
     target = view.camera_to_object[:, 3] - to_object[:, 2] * _target_distance(view)
-    directions = [_within(rng, 85), _within(rng, 85), _within(rng, 30)]
-    near = _within(rng, 75) * rng.uniform(1.3, 5.0)
-    axis, spread = _within(rng, 80), tan(radians(rng.uniform(4, 30)))
+    directions = [_within(rng, 85.0), _within(rng, 85.0), _within(rng, 30.0)]
+    near = _within(rng, 75.0) * rng.uniform(1.3, 5.0)
+    axis, spread = _within(rng, 80.0), tan(radians(rng.uniform(4, 30)))
     area = [axis + spread * rng.normal(size=3) * 0.6 for _ in range(AREA_SAMPLES)]
     directions += [a / np.linalg.norm(a) for a in area]
     lights = np.zeros((LIGHTS, 4))
