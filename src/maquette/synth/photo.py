@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from maquette.geometry.vectors import unit
@@ -74,13 +74,36 @@ def shade(surfaces: Surfaces, material: Material, rng: Generator) -> Float[Tenso
     source = torch.multinomial(torch.tensor([0.2, 0.2, 0.15, 0.25, 0.2], device=device).expand(n, -1), 2, generator=rng)
     total = torch.zeros_like(surfaces.normal)
     for slot, strength in enumerate((main, second)):
-        direction, visible = _source(surfaces, source[:, slot])
         tint = 1 + 0.25 * (torch.rand(n, 3, 1, 1, generator=rng, device=device) - 0.5)
-        total = total + strength * tint * visible * reflect(surfaces.normal, surfaces.view, direction, material)
+        total = total + direct_light(surfaces, material, source[:, slot], strength * tint)
     total = total + ambient * _environment(surfaces, material, rng)
-    # One bounce: a hollow is lit by its own walls, which are as bright as the object is on average.
-    mean = (total * surfaces.mask).sum((2, 3), keepdim=True) / surfaces.mask.sum((2, 3), keepdim=True).clamp_min(1)
-    return total + material.albedo * mean * (1 - surfaces.openness)
+    return total + bounce(surfaces, material, total)
+
+
+def direct_light(
+    surfaces: Surfaces,
+    material: Material,
+    source: Int[Tensor, " batch"],
+    irradiance: Float[Tensor, "batch channels 1 1"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Reflected light of one source per object, shadows included, nothing from anywhere else.
+
+    Args:
+        surfaces: the G-buffers.
+        material: of their surfaces.
+        source: 0 to 3, a stored light; 4, the area light.
+        irradiance: at normal incidence, over pi; of a point light, at the object's centre.
+    """
+    direction, visible = _source(surfaces, source)
+    return irradiance * visible * reflect(surfaces.normal, surfaces.view, direction, material)
+
+
+def bounce(
+    surfaces: Surfaces, material: Material, radiance: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """What the object adds to its own light: a hollow is lit by its walls, as bright as the object is on average."""
+    mean = (radiance * surfaces.mask).sum((2, 3), keepdim=True) / surfaces.mask.sum((2, 3), keepdim=True).clamp_min(1)
+    return material.albedo * mean * (1 - surfaces.openness)
 
 
 def reflect(normal: Tensor, view: Tensor, light: Tensor, material: Material) -> Tensor:
@@ -126,17 +149,33 @@ def _source(surfaces: Surfaces, choice: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _environment(surfaces: Surfaces, material: Material, rng: Generator) -> Tensor:
-    """Reflected environment light: irradiance at the normal, the prefiltered panorama along the mirror ray."""
+    """Reflected light of a random environment, turned at random, for every object."""
     n, device = len(surfaces.normal), surfaces.normal.device
     environments = bank().to(device)
     chosen = environments[torch.randint(len(environments), (n,), generator=rng, device=device)]
-    turn = _turns(n, rng, device)
+    return environment_light(surfaces, material, chosen, _turns(n, rng, device))
+
+
+def environment_light(
+    surfaces: Surfaces,
+    material: Material,
+    environments: Float[Tensor, "batch 3 levels rows columns"],
+    turn: Float[Tensor, "batch 3 3"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """Reflected environment light: irradiance at the normal, the prefiltered panorama along the mirror ray.
+
+    Args:
+        surfaces: the G-buffers.
+        material: of their surfaces.
+        environments: one an object, as `maquette.synth.environments.prefilter` makes them.
+        turn: rotations from the camera's frame to the panorama's.
+    """
     normal = torch.einsum("nij,njhw->nihw", turn, surfaces.normal)
     view = torch.einsum("nij,njhw->nihw", turn, surfaces.view)
     cosine = (normal * view).sum(1, keepdim=True).clamp_min(0)
     mirrored = 2 * cosine * normal - view
-    irradiance = look_up(chosen, normal, torch.full_like(cosine, LEVELS - 1))
-    glossy = look_up(chosen, mirrored, specular_level(material.roughness))
+    irradiance = look_up(environments, normal, torch.full_like(cosine, LEVELS - 1))
+    glossy = look_up(environments, mirrored, specular_level(material.roughness))
     base = torch.lerp(0.04 * material.specular, material.albedo, material.metal)
     smooth = 1 - material.roughness
     fresnel = base + (torch.maximum(smooth, base) - base) * (1 - cosine) ** 5 * (material.specular > 0)

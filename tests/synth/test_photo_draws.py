@@ -1,0 +1,85 @@
+"""A seed's photos are what they were: checkpoints resume in the middle of a run, so no draw may move."""
+
+import pytest
+import torch
+
+from maquette.geometry.vectors import unit
+from maquette.render.gbuffer import DISTANT, POINT
+from maquette.synth.materials import sample_material
+from maquette.synth.photo import Surfaces, photograph, shade
+
+# Radiance of three pixels (their green channel) for every object of the batch below, then the generator's next
+# number: computed before `shade` was split into functions that take a light, an environment and a material.
+SHADED = {
+    0: [
+        0.278107, 0.300718, 0.194504, 0.004231, 0.047584, 0.005119, 0.35236, 0.853898, 0.196434, 0.066085,
+        0.135662, 0.031709, 0.513893, 0.698168, 0.239819, 0.653065, 0.779196, 0.337958, 0.5305743217468262,
+    ],
+    1: [
+        0.309417, 0.286704, 0.197645, 0.330676, 0.432363, 0.157326, 0.358787, 0.497991, 0.314293, 0.183955,
+        0.170018, 0.089567, 0.251959, 0.242151, 0.146828, 0.006894, 0.135584, 0.007448, 0.8618274331092834,
+    ],
+    2: [
+        0.002558, 0.069503, 0.006977, 0.250346, 0.578638, 0.028077, 1.07188, 1.246713, 0.64655, 0.065104,
+        0.11924, 0.038844, 0.133002, 0.127442, 0.065443, 0.018774, 0.148304, 0.016313, 0.45277488231658936,
+    ],
+}  # fmt: skip
+# The same pixels of photographs.
+PHOTOGRAPHED = {
+    3: [
+        0.721569, 0.788235, 0.513726, 0.231373, 0.266667, 0.192157, 0.466667, 0.423529, 0.086275, 0.670588, 0.6,
+        0.494118, 0.215686, 0.254902, 0.137255, 0.384314, 0.298039, 0.188235, 0.43288594484329224,
+    ],
+    4: [
+        0.403922, 0.815686, 0.090196, 0.533333, 0.592157, 0.301961, 0.603922, 0.807843, 0.384314, 0.443137,
+        0.458824, 0.34902, 0.760784, 0.772549, 0.631373, 0.286275, 0.403922, 0.141176, 0.8790056705474854,
+    ],
+}  # fmt: skip
+PIXELS = ((8, 8), (5, 11), (12, 6))
+
+
+@pytest.fixture(scope="module")
+def balls() -> Surfaces:
+    """Six balls by a formula, half of each openness and shadow; nothing is traced."""
+    axis = (torch.arange(16) + 0.5) / 8 - 1
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    mask = (x * x + y * y < 0.9).float()[None, None].expand(6, 1, 16, 16)
+    normal = (torch.stack([x, y, (1 - x * x - y * y).clamp_min(0).sqrt()])[None] * mask).contiguous()
+    offset = torch.tensor([0.0, 0, 4.0]).reshape(1, 3, 1, 1)
+    angle = torch.arange(8) * 0.7
+    lights = torch.stack([0.6 * angle.cos(), 0.6 * angle.sin(), torch.full((8,), 0.8), torch.full((8,), DISTANT)], 1)
+    lights[3] = torch.tensor([1.0, 1.0, -2.0, POINT])
+    shadow = (x > torch.linspace(-0.8, 0.8, 8).reshape(8, 1, 1)).float()
+    return Surfaces(
+        normal=normal,
+        position=(normal - offset) * mask,
+        local=normal,
+        view=unit(offset - normal, 1).contiguous(),
+        mask=mask,
+        lit=shadow[None].expand(6, -1, -1, -1).contiguous(),
+        openness=(0.75 + 0.25 * y)[None, None].expand(6, 1, 16, 16).contiguous(),
+        lights=lights[None].expand(6, -1, -1).contiguous(),
+    )
+
+
+def sampled(images: torch.Tensor) -> list[float]:
+    return [round(float(images[n, 1, v, u]), 6) for n in range(len(images)) for v, u in PIXELS]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_radiance_of_a_seed(balls, seed):
+    rng = torch.Generator().manual_seed(seed)
+    radiance = shade(balls, sample_material(balls.local, rng), rng)
+    expected = SHADED[seed]
+    assert sampled(radiance) == pytest.approx(expected[:-1], rel=1e-4, abs=2e-6)
+    assert float(torch.rand(1, generator=rng)) == expected[-1]
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_photograph_of_a_seed(balls, seed):
+    """To within two of 255 codes: a rounding that falls the other way changes one, and JPEG spreads it."""
+    rng = torch.Generator().manual_seed(seed)
+    photos = photograph(balls, rng)
+    expected = PHOTOGRAPHED[seed]
+    assert sampled(photos) == pytest.approx(expected[:-1], abs=2.1 / 255)
+    assert float(torch.rand(1, generator=rng)) == expected[-1]
