@@ -60,8 +60,8 @@ def ratios(found: dict[tuple[str, int], Measured | None]) -> dict[str, float | N
         if case == "reference":
             continue
         for name, key in (("time", "seconds"), ("memory", "peak_mib")):
-            both = measured is not None and reference is not None
-            flat[f"{case}_{size}_{name}"] = round(measured[key] / reference[key], 4) if both else None
+            share = measured[key] / reference[key] if measured and reference else None
+            flat[f"{case}_{size}_{name}"] = None if share is None else round(share, 4)
     return flat
 
 

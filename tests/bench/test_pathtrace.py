@@ -57,8 +57,10 @@ def test_the_truth_of_a_sphere_is_the_analytic_one(environment, seed):
     assert float(metrics.angular_error_deg(render.truth.normals, normals.float(), front).max()) < 1.5
 
 
-def test_a_closed_mesh_that_is_inside_out_is_turned(environment):
+@pytest.mark.parametrize("holed", [False, True])
+def test_a_mesh_that_is_inside_out_is_turned_even_with_holes(environment, holed):
     mesh = trimesh.creation.icosphere(subdivisions=2)
+    mesh.update_faces(mesh.triangles_center[:, 1] > -0.98 if holed else np.ones(len(mesh.faces), bool))
     for faces in (mesh.faces, mesh.faces[:, ::-1]):
         truth = render_scene(np.asarray(mesh.vertices), np.asarray(faces), [environment], 0, "plastic", 32, 4).truth
         assert float(truth.normals[16, 16, 2]) > 0.9

@@ -59,7 +59,7 @@ def render_scene(
 
     Args:
         vertices: any units, y up.
-        faces: outward, counter-clockwise; a closed mesh that is inside out is turned.
+        faces: outward, counter-clockwise; a mesh that is inside out is turned.
         environments: equirectangular radiance maps (.exr or .hdr), one of which is drawn.
         material: one of `MATERIALS`; drawn from the seed if not given.
         samples: light paths per pixel.
@@ -123,7 +123,7 @@ def _rotation(axis: int, angle_rad: float) -> np.ndarray:
 
 def _shape(mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, random: np.random.Generator) -> Any:
     solid = trimesh.Trimesh(vertices, faces, process=True)
-    if solid.is_watertight and solid.volume < 0:
+    if solid.volume < 0:  # its sign holds for meshes with small holes too: the centre is near the origin
         solid.invert()  # wound the other way round, its normals would look inwards
     mesh = trimesh.graph.smooth_shade(solid, angle=CREASE_RAD)
     properties = mi.Properties()
