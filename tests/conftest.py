@@ -1,0 +1,32 @@
+"""What several folders of tests share; its place also makes `oracles` importable."""
+
+import sys
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+
+def _import_unchecked(*names: str) -> None:
+    """Import modules without the wrappers of the runtime type checks: Numba compiles source, not wrappers."""
+    hooks = [finder for finder in sys.meta_path if type(finder).__module__.startswith("jaxtyping")]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in hooks]
+    for name in names:
+        import_module(name)
+    sys.meta_path[:0] = hooks
+
+
+_import_unchecked("maquette.geometry.field", "maquette.render.gbuffer")
+
+
+@pytest.fixture(scope="session")
+def tiny_shapes(tmp_path_factory) -> Path:
+    """A dataset of ten shapes on a coarse grid, two views each of 32 pixels: two shards, the last one smaller."""
+    from maquette.synth import dataset
+
+    folder = tmp_path_factory.mktemp("shapes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "sample_solid", partial(dataset.sample_solid, side=32))
+        dataset.generate(folder, dataset.DatasetSpec(10, seed=3, views=2, size_px=32))
+    return folder

@@ -1,0 +1,252 @@
+"""The shape dataset: the same bytes however it was made, and what is decoded is what was traced."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numba
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from maquette.app.cli.main import main
+from maquette.errors import InputError
+from maquette.render.gbuffer import trace
+from maquette.synth import dataset
+from maquette.synth.dataset import DatasetSpec, generate, octahedral_encode, pack, read_manifest
+from maquette.synth.shapes import sample_solid
+from maquette.synth.shards import ShapeData, coarsen, octahedral_decode, unpack
+from maquette.synth.views import lights_to_camera, sample_lights, sample_view
+
+# The real program with small shapes, one to a shard. It kills itself, as no handler can prevent, right before
+# or after it renames its n-th file, if it is told to.
+CHILD = """
+import os, signal, sys
+from functools import partial
+from pathlib import Path
+from maquette.synth import dataset
+dataset.SHAPES_PER_SHARD = 1
+dataset.sample_solid = partial(dataset.sample_solid, side=24)
+folder, shard, when, nth = sys.argv[1:]
+renames, rename = 0, os.replace
+def replace(source, target):
+    global renames
+    renames += 1
+    if when == "before" and renames == int(nth):
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+    if when == "after" and renames == int(nth):
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+spec = dataset.DatasetSpec(12, seed=5, views=1, size_px=16)
+dataset.generate(Path(folder), spec, tuple(int(n) for n in shard.split("/")))
+"""
+
+
+def start(folder, shard="0/1", when="never", nth=0) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder), shard, when, str(nth)])
+
+
+def contents(folder) -> dict[str, bytes]:
+    """What a reader of the dataset sees."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert start(folder).wait(120) == 0
+    found = contents(folder)
+    assert len(found) == 13  # twelve shards and the manifest
+    return found
+
+
+def test_killed_at_any_moment_and_started_again_is_undisturbed(tmp_path, undisturbed):
+    """Three kills at the worst moments, one at a random one; then the run completes byte for byte."""
+    for when, nth in (("before", 1), ("after", 2), ("before", 3)):
+        assert start(tmp_path, when=when, nth=nth).wait(120) == -signal.SIGKILL
+        for name, data in contents(tmp_path).items():
+            assert data == undisturbed[name]  # never a half file under a final name
+    child = start(tmp_path)
+    while len(contents(tmp_path)) < 7 and child.poll() is None:
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.05))
+    child.kill()
+    child.wait()
+    assert start(tmp_path).wait(120) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_two_parts_at_once_are_the_whole(tmp_path, undisturbed):
+    parts = [start(tmp_path, f"{i}/2") for i in range(2)]
+    assert [part.wait(120) for part in parts] == [0, 0]
+    assert contents(tmp_path) == undisturbed
+
+
+def test_the_number_of_threads_changes_nothing():
+    if numba.get_num_threads() < 2:
+        pytest.skip("one thread only: NUMBA_NUM_THREADS or the machine says so")
+    spec, before = DatasetSpec(1, seed=2, views=1, size_px=32), numba.get_num_threads()
+    try:
+        made = []
+        for threads in (1, 2):
+            numba.set_num_threads(threads)
+            made.append(dataset.make_shard(spec, 0))
+    finally:
+        numba.set_num_threads(before)
+    for key in made[0]:
+        np.testing.assert_array_equal(made[0][key], made[1][key])
+
+
+def test_nothing_is_made_twice(tiny_shapes, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a shard that is there was made again")
+
+    monkeypatch.setattr(dataset, "make_shard", refuse)
+    told = []
+    generate(tiny_shapes, read_manifest(tiny_shapes), done=told.append)
+    assert told == [0, 1]
+
+
+def test_another_dataset_is_refused(tiny_shapes, capsys):
+    before = contents(tiny_shapes)
+    assert main(["dataset", "shapes", "-o", str(tiny_shapes), "--count", "10", "--seed", "4"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "manifest.json" in message
+    assert contents(tiny_shapes) == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"count": 1, "colour": 2}', '{"count": -3}', "{"])
+def test_a_damaged_manifest_is_one_line(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match=r"^[^\n]+$"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("shard", ["2/2", "x", "1", "-1/2", "0/0"])
+def test_a_wrong_part_is_one_line(tmp_path, shard, capsys):
+    assert main(["dataset", "shapes", "-o", str(tmp_path / "new"), "--count", "1", f"--shard={shard}"]) == 2
+    assert "--shard" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"count": 0}, {"count": 1, "views": 0}, {"count": 1, "size_px": 8}, {"count": 1, "detail": 1.5}]
+)
+def test_specs_name_the_field_and_its_range(options):
+    (name, value), *_ = [(k, v) for k, v in options.items() if k != "count" or v == 0]
+    with pytest.raises(InputError, match=f"{name} is {value}.*must lie in"):
+        DatasetSpec(**options)
+
+
+def test_missing_and_damaged_shards_are_named(tiny_shapes, tmp_path):
+    for name, data in contents(tiny_shapes).items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "shard-000001.safetensors").write_bytes(data[:100])
+    assert len(ShapeData(tmp_path, shapes=8)) == 16  # the damaged one isn't needed
+    with pytest.raises(InputError, match=r"shard-000001.*damaged"):
+        ShapeData(tmp_path)
+    os.remove(tmp_path / "shard-000001.safetensors")
+    with pytest.raises(InputError, match=r"shard-000001.*missing"):
+        ShapeData(tmp_path)
+
+
+def test_the_manifest_says_what_the_shards_hold(tiny_shapes):
+    assert json.loads((tiny_shapes / "manifest.json").read_text()) == {
+        "count": 10, "seed": 3, "views": 2, "size_px": 32, "detail": None, "format": dataset.FORMAT,
+    }  # fmt: skip
+    shapes = {key: (a.shape, str(a.dtype)) for key, a in load_file(tiny_shapes / "shard-000001.safetensors").items()}
+    assert shapes == {
+        "normal": ((4, 32, 32, 2), "int16"), "depth": ((4, 32, 32), "float32"), "lit": ((4, 32, 32), "uint8"),
+        "openness": ((4, 32, 32), "uint8"), "lights": ((4, 8, 4), "float32"), "camera": ((4, 5), "float32"),
+    }  # fmt: skip
+    assert 2 * 2 + 4 + 1 + 1 == 10  # bytes a pixel, as the documentation says
+
+
+def test_octahedral_normals_come_back_within_six_thousandths_of_a_degree():
+    normals = np.random.default_rng(0).normal(size=(200_000, 3))
+    axes = np.concatenate([np.eye(3), -np.eye(3)])
+    normals = np.concatenate([normals / np.linalg.norm(normals, axis=1, keepdims=True), axes])
+    back = octahedral_decode(torch.from_numpy(octahedral_encode(normals)).double() / 32767).numpy()
+    error = np.degrees(2 * np.arcsin(np.minimum(np.linalg.norm(back - normals, axis=1) / 2, 1)))
+    assert error.max() < 0.006
+    np.testing.assert_allclose(back[-6:], axes, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """G-buffers of one shape through perspective and orthographic cameras, as traced and as unpacked."""
+    solid, family = sample_solid(6, 2, side=32)
+    rng = np.random.default_rng(1)
+    buffers, rows, views = [], [], []
+    while len(buffers) < 8 or not any(v.orthographic for v in views):
+        view = sample_view(rng, solid.grid, family, 32)
+        lights = sample_lights(rng, view)
+        views.append(view)
+        buffers.append(trace(solid, view, lights))
+        rows.append(pack(buffers[-1], view, lights_to_camera(lights, view)))
+    arrays = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
+    return views, buffers, unpack(arrays)
+
+
+def test_what_is_unpacked_is_what_was_traced(traced):
+    views, buffers, surfaces = traced
+    assert {view.orthographic for view in views} == {False, True}
+    for n, (view, buffer) in enumerate(zip(views, buffers, strict=True)):
+        np.testing.assert_array_equal(surfaces.mask[n, 0].numpy() > 0, buffer.mask)
+        distance = np.linalg.norm(view.camera_to_object[:, 3])
+        position = surfaces.position[n].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(position, buffer.position, atol=3e-6 * distance)
+        normal = surfaces.normal[n].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(normal, buffer.normal, atol=1.1e-4)
+        np.testing.assert_array_equal(surfaces.lit[n].numpy() > 0, buffer.lit)
+        np.testing.assert_allclose(surfaces.openness[n, 0].numpy(), buffer.openness, atol=0.5 / 255)
+
+
+def test_view_vectors_and_local_positions(traced):
+    views, buffers, surfaces = traced
+    for n, (view, buffer) in enumerate(zip(views, buffers, strict=True)):
+        mask = buffer.mask
+        towards = surfaces.view[n].permute(1, 2, 0).numpy()[mask]
+        expected = np.zeros_like(buffer.position) + [0, 0, 1] if view.orthographic else -buffer.position
+        expected = expected[mask] / np.linalg.norm(expected[mask], axis=-1, keepdims=True)
+        np.testing.assert_allclose(towards, expected, atol=1e-5)
+        assert ((towards * buffer.normal[mask]).sum(-1) > 0.018).all()
+        # Local positions lie about the object's origin, in its units: the solid is within the unit cube.
+        local = surfaces.local[n].permute(1, 2, 0).numpy()[mask]
+        sideways = view.camera_to_object[:, :2].T @ view.camera_to_object[:, 3]
+        assert np.linalg.norm(local + [*sideways, 0], axis=-1).max() < 3**0.5
+
+
+def test_coarsening_averages_what_the_pixels_saw(traced):
+    _, _, surfaces = traced
+    half = coarsen(surfaces, 2)
+    blocks = surfaces.mask.reshape(-1, 1, 16, 2, 16, 2).transpose(3, 4).flatten(4)
+    assert torch.equal(half.mask > 0, blocks.mean(-1) >= 0.5)
+    full = (blocks.mean(-1) == 1) & (half.mask > 0)
+    normals = surfaces.normal.reshape(-1, 3, 16, 2, 16, 2).mean((3, 5))
+    normals = normals / normals.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    assert torch.allclose((half.normal - normals).abs() * full, torch.zeros(1), atol=1e-5)
+    assert torch.allclose(half.normal.norm(dim=1), half.mask[:, 0], atol=1e-5)
+    assert torch.equal(half.lights, surfaces.lights)
+
+
+def test_batches_are_read_by_number_across_shards(tiny_shapes):
+    data = ShapeData(tiny_shapes)
+    assert len(data) == 20
+    whole = {key: [] for key in ("depth", "camera")}
+    for number in range(2):
+        shard = load_file(tiny_shapes / f"shard-{number:06d}.safetensors")
+        for key, rows in whole.items():
+            rows.append(shard[key])
+    depth = np.concatenate(whole["depth"])
+    order = [19, 0, 15, 16, 7]
+    batch = data.batch(order)
+    np.testing.assert_array_equal(batch.mask[:, 0].numpy() > 0, depth[order] > 0)
+    np.testing.assert_allclose(-batch.position[:, 2].numpy(), depth[order])

@@ -1,0 +1,271 @@
+"""Training: what the network is given is consistent, runs repeat exactly, stages freeze what they should."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from maquette.errors import InputError
+from maquette.geometry.vectors import unit
+from maquette.nets.nirne import PRESETS
+from maquette.synth.photo import Surfaces
+from maquette.synth.shards import ShapeData
+from maquette.train.nirne import Batch, Phase, TrainConfig, bend, loss, make_batch, prepare, train, validate
+
+FIRST = Phase(32, 4, 2, 1e-2, 1e-3)
+SECOND = Phase(16, 3, 2, 1e-2, 1e-3)
+SHARP = Phase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
+CONFIG = TrainConfig(PRESETS["tiny"], (FIRST, SECOND, SHARP), seed=4)
+
+
+class KilledError(Exception):
+    """Stands for a kill: whatever hasn't been written is lost."""
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_shapes):
+    return {"shapes": tiny_shapes, "sharp": tiny_shapes}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folders, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run")
+    return train(CONFIG, folders, run, save_every_s=0.0).state_dict(), run
+
+
+def log_of(run) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.mark.parametrize("every_s", [0.0, 1e9])
+def test_interrupted_again_and_again_it_ends_the_same(folders, tmp_path, undisturbed, every_s):
+    """Killed after steps 2, 5, 6 and 9 of ten; checkpoints at every step, or only where a phase ends."""
+    for fatal in (2, 5, 6, 9):
+
+        def die(line, fatal=fatal):
+            if line["step"] == fatal:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            train(CONFIG, folders, tmp_path, save_every_s=every_s, report=die)
+    resumed = train(CONFIG, folders, tmp_path, save_every_s=every_s).state_dict()
+    expected, run = undisturbed
+    assert_same(resumed, expected)
+    clocks = ("data_s", "step_s")
+    lines = [[{k: v for k, v in line.items() if k not in clocks} for line in log_of(r)] for r in (tmp_path, run)]
+    assert lines[0] == lines[1]
+    assert [line["step"] for line in lines[0]] == list(range(1, 11))
+
+
+def test_a_finished_run_is_left_as_it_is(folders, undisturbed):
+    weights, run = undisturbed
+    before = (run / "checkpoint.safetensors").stat().st_mtime_ns
+    assert_same(train(CONFIG, folders, run).state_dict(), weights)
+    assert (run / "checkpoint.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_seed_matters(folders, tmp_path, undisturbed):
+    other = train(replace(CONFIG, seed=5, phases=(FIRST,)), folders, tmp_path).state_dict()
+    assert any(not torch.equal(other[name], value) for name, value in undisturbed[0].items())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(CONFIG, seed=5),
+        replace(CONFIG, net=replace(CONFIG.net, noise=0.1)),
+        replace(CONFIG, phases=(replace(FIRST, lr=2e-2), SECOND, SHARP)),
+    ],
+)
+def test_a_run_of_another_configuration_is_refused(folders, undisturbed, config):
+    with pytest.raises(InputError, match="another configuration"):
+        train(config, folders, undisturbed[1])
+
+
+def test_phases_that_lie_ahead_may_still_change(folders, tmp_path):
+    train(replace(CONFIG, phases=(FIRST,)), folders, tmp_path)
+    train(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path)
+    assert log_of(tmp_path)[-1]["step"] == FIRST.steps + SECOND.steps
+
+
+def test_stage_two_leaves_the_clean_stream_and_the_decoder_as_they_were(folders, tmp_path, undisturbed):
+    before = train(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path).state_dict()
+    after = undisturbed[0]
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"noisy", "join"}
+
+
+def test_a_dataset_that_does_not_fit_is_refused(folders, tmp_path):
+    with pytest.raises(InputError, match="multiple of 48"):
+        train(TrainConfig(PRESETS["tiny"], (replace(FIRST, size_px=48),)), folders, tmp_path)
+    with pytest.raises(InputError, match="'sharp'"):
+        train(TrainConfig(PRESETS["tiny"], (SHARP,)), {"shapes": folders["shapes"]}, tmp_path)
+
+
+def test_a_batch_is_a_function_of_seed_step_and_rank(folders):
+    data = ShapeData(folders["shapes"])
+    phase = replace(FIRST, batch=4)
+
+    def made(step, rank=0, world=1, seed=0):
+        return make_batch(data, phase, seed, step, rank, world)
+
+    for name in ("photo", "mask", "normal", "solid"):
+        assert torch.equal(getattr(made(3), name), getattr(made(3), name))
+    for other in (made(4), made(3, seed=1)):
+        assert not torch.equal(made(3).photo, other.photo)
+    assert made(3, 0, 2).photo.shape[0] == 2  # two processes share a batch
+    assert not torch.equal(made(3, 0, 2).photo, made(3, 1, 2).photo)
+
+
+def test_truth_is_unit_on_the_object_and_zero_off_it(folders):
+    data = ShapeData(folders["shapes"])
+    batch = make_batch(data, replace(FIRST, size_px=16, batch=16), 0, 0)
+    assert batch.normal.shape == (16, 3, 16, 16)
+    assert torch.allclose(batch.normal.norm(dim=1), batch.solid[:, 0], atol=1e-5)
+    assert set(batch.mask.unique().tolist()) <= {0.0, 1.0}
+
+
+def bumpy(count: int, size: int = 32) -> Surfaces:
+    """A smooth surface without any symmetry, as many times as asked for; the mask has one corner cut off."""
+    axis = torch.linspace(-1, 1, size)
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    normal = unit(torch.stack([0.5 * x + 0.2 * y * x + 0.1, 0.4 * y - 0.3 * x * x, 1 + 0.2 * y * x]), 0)
+    mask = ((x < 0.3) | (y < 0.6)).float() * (y > -0.8)
+
+    def repeated(image):
+        return image.expand(count, *image.shape).contiguous()
+
+    normal, mask = repeated(normal * mask), repeated(mask[None])
+    nothing = torch.zeros_like(normal)
+    lights = torch.zeros(count, 8, 4)
+    return Surfaces(normal, nothing, nothing, nothing, mask, mask.expand(-1, 8, -1, -1), mask, lights)
+
+
+def test_mirrored_and_turned_photos_stay_true_to_their_normals():
+    """Lambert's photo, however turned, is Lambert's of the turned normals under the turned light."""
+    count = 96
+    surfaces = bumpy(count)
+    light = unit(torch.tensor([0.35, 0.2, 0.9]))
+    linear = (surfaces.normal * light.reshape(1, 3, 1, 1)).sum(1, keepdim=True).clamp_min(0).expand(-1, 3, -1, -1)
+    batch = prepare(surfaces, linear ** (1 / 2.2), torch.Generator().manual_seed(0))
+    mask = surfaces.mask[:1]
+    turns = {  # what happens to the image, and to a direction (x, y, z)
+        "same": (mask, light),
+        "mirrored": (mask.flip(3), light * torch.tensor([-1.0, 1, 1])),
+        "turned": (mask.rot90(1, (2, 3)), light[[1, 0, 2]] * torch.tensor([-1.0, 1, 1])),
+        "both": (mask.flip(3).rot90(1, (2, 3)), light[[1, 0, 2]] * torch.tensor([-1.0, -1, 1])),
+    }
+    seen = dict.fromkeys(turns, 0)
+    for n in range(count):
+        (name,) = [name for name, (image, _) in turns.items() if torch.equal(batch.solid[n], image[0])]
+        seen[name] += 1
+        shown = batch.photo[n, 0] ** 2.2
+        inside = (batch.solid[n, 0] > 0) & (batch.mask[n, 0] > 0)
+        shading = (batch.normal[n] * turns[name][1].reshape(3, 1, 1)).sum(0)
+        unclipped = inside & (shown < 0.999) & (shading > 0.02)
+        exposure = shown[unclipped] / shading[unclipped]
+        assert float(unclipped.sum()) > 0.5 * float(inside.sum())
+        assert float(exposure.std() / exposure.mean()) < 1e-3
+    assert min(seen.values()) > 0
+    assert seen["same"] + seen["turned"] == pytest.approx(count / 2, abs=20)  # half are mirrored
+    assert seen["turned"] + seen["both"] == pytest.approx(0.15 * count, abs=14)
+
+
+def test_masks_are_whole_grown_shrunk_or_absent():
+    batch = prepare(bumpy(200), torch.rand(200, 3, 32, 32), torch.Generator().manual_seed(1))
+    extra = (batch.mask - batch.solid).sum((1, 2, 3))
+    assert bool((extra == 0).any() and (extra < 0).any())
+    absent = batch.mask.mean((1, 2, 3)) == 1
+    assert 0.03 < float(absent.float().mean()) < 0.2
+    grown = (extra > 0) & ~absent
+    assert 0.05 < float(grown.float().mean()) < 0.25
+    assert torch.equal(batch.photo * (1 - batch.mask), torch.zeros_like(batch.photo))  # it sees nothing else
+
+
+def test_the_loss_is_least_at_the_truth_and_stage_two_weighs_bends():
+    surfaces = bumpy(2)
+    batch = Batch(torch.zeros(2, 3, 32, 32), surfaces.mask, surfaces.normal, surfaces.mask)
+    kappa = torch.ones(2, 1, 32, 32)
+    off = unit(surfaces.normal + torch.tensor([0.2, 0, 0]).reshape(1, 3, 1, 1), 1)
+    for stage in (1, 2):
+        assert float(loss(surfaces.normal, kappa, batch, stage)) < float(loss(off, kappa, batch, stage))
+    crease = torch.zeros(1, 3, 8, 8)
+    crease[:, 2, :, :4], crease[:, 0, :, 4:] = 1, 1
+    whole = torch.ones(1, 1, 8, 8)
+    folded = bend(crease, whole)[0, 0]
+    assert torch.equal(folded[:, 3:5], torch.ones(8, 2))
+    assert torch.equal(folded[:, 1:3], torch.zeros(8, 2))
+    assert torch.equal(folded[:, 5:7], torch.zeros(8, 2))
+    outline = bend(torch.where(crease[:, :1] > 0, 0.0, crease), (crease[:, 2:] > 0).float())
+    assert float(outline.max()) == 0  # a silhouette is no crease
+
+
+def test_the_concentration_learns_from_the_likelihood_alone():
+    surfaces = bumpy(1)
+    batch = Batch(torch.zeros(1, 3, 32, 32), surfaces.mask, surfaces.normal, surfaces.mask)
+    raw = (surfaces.normal + 0.3).requires_grad_()
+    grads = []
+    for factor in (1.0, 20.0):
+        (grad,) = torch.autograd.grad(loss(unit(raw, 1), torch.full((1, 1, 32, 32), factor), batch, 1), raw)
+        grads.append(grad)
+    assert torch.allclose(*grads)
+
+
+def test_validation_of_a_flat_guess_is_the_flat_guess(folders, undisturbed):
+    """A network whose head is zero says (0, 0, 1) everywhere: both figures agree."""
+    from maquette.nets.nirne import NiRNE
+
+    net = NiRNE(PRESETS["tiny"])
+    with torch.no_grad():
+        for parameter in net.head.parameters():
+            parameter.zero_()
+    mine, flat = validate(net, folders["shapes"], 32, "cpu")
+    assert mine == pytest.approx(flat, abs=1e-3)
+    assert 20 < flat < 70
+    assert validate(net, folders["shapes"], 32, "cpu") == (mine, flat)
+
+
+WORKER = """
+import hashlib, os, sys
+from pathlib import Path
+import torch
+from maquette.nets.nirne import PRESETS
+from maquette.train.nirne import Phase, TrainConfig, train
+torch.set_num_threads(1)
+phases = (Phase(32, 2, 2, 1e-2, 1e-3), Phase(32, 2, 2, 1e-2, 1e-3, stage=2))
+net = train(TrainConfig(PRESETS["tiny"], phases), {"shapes": Path(sys.argv[1])}, Path(sys.argv[2]))
+digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in net.state_dict().values())).hexdigest()
+Path(sys.argv[2], f"rank-{os.environ['RANK']}").write_text(digest)
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_end_with_the_same_weights(tiny_shapes, tmp_path):
+    """Over gloo, with the variables that torchrun and accelerate set; they start and finish as one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", WORKER, str(tiny_shapes), str(tmp_path)]
+    workers = [
+        subprocess.Popen(command, env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    try:
+        assert [worker.wait(240) for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+    digests = {(tmp_path / f"rank-{rank}").read_text() for rank in range(2)}
+    assert len(digests) == 1
+    assert [line["step"] for line in log_of(tmp_path)] == [1, 2, 3, 4]  # one process writes
