@@ -1,4 +1,4 @@
-"""`maquette dataset`: generate training data."""
+"""`maquette dataset`: generate training data, and look at it."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from maquette.app.cli.typed import run
 from maquette.errors import InputError
 
 
@@ -33,25 +34,58 @@ def shapes(
     """
     part = _part(shard)
     import numba
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from maquette.synth.dataset import DatasetSpec, generate
 
     if threads:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.get_num_threads()))
     spec = DatasetSpec(count, seed, views, size_px, detail)
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+    with _progress() as progress:
         task = progress.add_task("shards", total=len(range(part[0], spec.shards, part[1])))
         generate(output, spec, part, lambda _: progress.advance(task))
     print(f"{output}: {spec.count} shapes, {spec.count * spec.views} views, part {shard} done")
 
 
+def preview(
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    count: int = 100,
+    seed: int = 0,
+    size_px: int = 80,
+) -> None:
+    """Write a PNG of random shapes, each photo over its normals.
+
+    Args:
+        output: the PNG file.
+        count: number of samples.
+        seed: the same seed gives the same picture, of the shapes of that seed's dataset.
+        size_px: side of one photo.
+    """
+    if output.suffix.lower() != ".png":
+        raise InputError(f"{output}: a preview is a PNG; give a name that ends in .png")
+    from maquette.io.images import write_png8
+    from maquette.synth.preview import contact_sheet
+
+    with _progress() as progress:
+        task = progress.add_task("samples", total=count)
+        sheet = contact_sheet(count, seed, size_px, lambda _: progress.advance(task))
+    write_png8(output, sheet)
+    print(output)
+
+
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    tyro.extras.subcommand_cli_from_dict({"shapes": shapes}, prog="maquette dataset", description=__doc__, args=argv)
+    verbs = {"shapes": shapes, "preview": preview}
+    run(verbs, "maquette dataset", __doc__ or "", argv)
     return 0
+
+
+def _progress():
+    """A bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
 
 
 def _part(text: str) -> tuple[int, int]:
