@@ -1,12 +1,13 @@
 """Photos to normals, confidence, relit pictures and a page to look at: what `make demo` runs.
 
-    python examples/demo.py --output demo [PHOTO ...]
+python examples/demo.py --output demo [PHOTO ...]
 """
 
 import argparse
 import html
 import json
 import sys
+from importlib import resources
 from pathlib import Path
 
 from maquette.app.cli.main import main as maquette
@@ -37,7 +38,7 @@ def main() -> int:
 
 def _page(stems: list[str]) -> str:
     """A page that needs nothing but the files beside it."""
-    card = json.loads((Path(sys.modules["maquette"].__file__ or "").parent / "weights/nirne-small/card.json").read_text())
+    card = json.loads(resources.files("maquette.weights").joinpath("nirne-small/card.json").read_text())
     figures = "\n".join(
         f"<section><h2>{html.escape(s)}</h2><img src='{html.escape(s)}.sheet.png' alt='photo, normals, relit from four "
         f"sides'><div class=row><figure><img src='{html.escape(s)}.orbit.gif' alt='relit by a turning light'>"
@@ -52,8 +53,8 @@ body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
 img {{ max-width: 100%; border-radius: 6px }} .row {{ display: flex; gap: 1rem; flex-wrap: wrap }}
 figure {{ margin: 1rem 0; flex: 1 1 18rem }} figcaption {{ opacity: .7 }}
 </style><h1>maquette</h1>
-<p>Normals of single photos by NiRNE ({html.escape(card["name"])}, {card["steps"]} training steps). Frame: x right, y up,
-z towards the viewer; 16-bit PNG, OpenGL convention.</p>
+<p>Normals of single photos by NiRNE ({html.escape(card["name"])}, {card["steps"]} training steps).
+Frame: x right, y up, z towards the viewer; 16-bit PNG, OpenGL convention.</p>
 {figures}
 </html>
 """

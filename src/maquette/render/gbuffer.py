@@ -228,7 +228,25 @@ def _grid_normal(grid: np.ndarray, x: float, y: float, z: float) -> tuple[float,
 
 
 @njit(cache=True, parallel=True)
-def _trace(field, grid, skip, pose, width, height, focal, cx, cy, orthographic, lights, rays, normal, position, mask, lit, openness):
+def _trace(
+    field,
+    grid,
+    skip,
+    pose,
+    width,
+    height,
+    focal,
+    cx,
+    cy,
+    orthographic,
+    lights,
+    rays,
+    normal,
+    position,
+    mask,
+    lit,
+    openness,
+):
     cell = 2.0 / (grid.shape[0] - 1)
     for v in prange(height):
         for u in range(width):

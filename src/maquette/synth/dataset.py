@@ -57,11 +57,24 @@ class DatasetSpec:
 
 
 def generate(
-    directory: Path, spec: DatasetSpec, shard: tuple[int, int] = (0, 1), done: Callable[[int], None] | None = None
+    directory: Path,
+    spec: DatasetSpec,
+    shard: tuple[int, int] = (0, 1),
+    done: Callable[[int], None] | None = None,
+    shapes: int | None = None,
 ) -> None:
-    """Write the shards that are missing among those of part `shard` = (i, n); `done` is told each number."""
+    """Write the shards that are missing.
+
+    Args:
+        directory: folder of the dataset.
+        spec: what it is.
+        shard: part i of n: every n-th shard from the i-th on.
+        done: told each shard's number.
+        shapes: only the shards of the first so many shapes.
+    """
     open_manifest(directory, spec)
-    for number in range(shard[0], spec.shards, shard[1]):
+    wanted = spec.shards if shapes is None else min(-(-shapes // SHAPES_PER_SHARD), spec.shards)
+    for number in range(shard[0], wanted, shard[1]):
         path = shard_path(directory, number)
         if not path.exists():
             write_bytes(path, save(make_shard(spec, number)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from maquette.synth.dataset import DatasetSpec, generate, open_manifest, read_manifest
+from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.train.nirne import TrainConfig
 
 HELD_OUT_SEED = 900_000  # training seeds lie below it
@@ -18,14 +18,13 @@ def prepare_datasets(
     Every process of a distributed run may call this: shards that another writes appear whole.
     """
     side = max(phase.size_px for phase in config.phases)
-    wanted = {folders[name]: default_spec(name, side) for name in {phase.data for phase in config.phases}}
-    wanted[held_out] = DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side)
-    for folder, default in wanted.items():
+    jobs = [(held_out, DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side), 48)]
+    for name in sorted({phase.data for phase in config.phases}):
+        shapes = max(phase.shapes for phase in config.phases if phase.data == name)
+        jobs.append((folders[name], default_spec(name, side), shapes))
+    for folder, default, shapes in jobs:
         spec = read_manifest(folder) if (folder / "manifest.json").exists() else default
-        open_manifest(folder, spec)
-        generate(
-            folder, spec, done=lambda n, folder=folder, spec=spec: report(f"{folder}: shard {n + 1} of {spec.shards}")
-        )
+        generate(folder, spec, shapes=shapes, done=lambda n, folder=folder: report(f"{folder}: shard {n + 1}"))
 
 
 def default_spec(name: str, size_px: int) -> DatasetSpec:

@@ -380,7 +380,8 @@ def _open(folders: dict[str, Path], phase: Phase) -> ShapeData:
     data = ShapeData(folders[phase.data], phase.shapes)
     if data.spec.size_px % phase.size_px:
         raise InputError(
-            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; the phase needs a multiple of {phase.size_px}"
+            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; "
+            f"the phase needs a multiple of {phase.size_px}"
         )
     return data
 

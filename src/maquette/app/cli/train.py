@@ -1,10 +1,13 @@
 """`maquette train`: train a network; start it again to go on where it was stopped."""
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from maquette.app.cli.typed import run as run_typed
+from maquette.errors import InputError
 
 
 def nirne(
@@ -37,10 +40,14 @@ def nirne(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from maquette.io.files import write_bytes
     from maquette.methods.nirne import NiRNE
+    from maquette.train.card import describe_run
     from maquette.train.data import prepare_datasets
     from maquette.train.nirne import TRAINING, train
 
+    if not 0 < scale <= 100:
+        raise InputError(f"--scale is {scale}; it must lie in 0..100")
     config = TRAINING[preset]
     phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
     config = replace(config, phases=phases, seed=seed)
@@ -59,12 +66,16 @@ def nirne(
             progress.update(task, completed=line["step"], note=note)
 
         net = train(config, folders, run, place, held_out, report=report)
+    if os.environ.get("RANK", "0") != "0":  # one process of a distributed run writes
+        return
     target = export or run / "weights"
     NiRNE(net).save_pretrained(target)
+    card = describe_run(target.name, config, run, folders, place)
+    write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
 
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    tyro.extras.subcommand_cli_from_dict({"nirne": nirne}, prog="maquette train", description=__doc__, args=argv)
+    run_typed({"nirne": nirne}, "maquette train", __doc__ or "", argv)
     return 0

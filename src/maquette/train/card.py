@@ -1,0 +1,50 @@
+"""The facts of a training run, as a card that travels with its weights."""
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maquette.synth.dataset import read_manifest
+from maquette.train.nirne import TrainConfig
+
+
+def describe_run(name: str, config: TrainConfig, run: Path, folders: dict[str, Path], place: str) -> dict[str, Any]:
+    """What was trained on what, for how long, and the held-out error after every phase; read from the run's log."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    used = {phase.data for phase in config.phases}
+    return {
+        "name": name,
+        "method": "NiRNE",
+        "licence": "Apache-2.0",
+        "frame": "x right, y up, z towards the viewer",
+        "seed": config.seed,
+        "steps": len(lines),
+        "photos": sum(phase.steps * phase.batch for phase in config.phases),
+        "phases": [asdict(phase) for phase in config.phases],
+        "data": {key: asdict(read_manifest(folders[key])) for key in sorted(used)},
+        "hours": round(sum(line["data_s"] + line["step_s"] for line in lines) / 3600, 2),
+        "waiting_for_data": round(
+            sum(line["data_s"] for line in lines) / sum(line["data_s"] + line["step_s"] for line in lines), 3
+        ),
+        "held_out": [
+            {
+                "step": line["step"],
+                "mean_deg": round(line["val_deg"], 2),
+                "flat_guess_deg": round(line["val_flat_deg"], 2),
+            }
+            for line in lines
+            if "val_deg" in line
+        ],
+        "hardware": _hardware(place),
+        "torch": torch.__version__,
+    }
+
+
+def _hardware(place: str) -> str:
+    if place.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
