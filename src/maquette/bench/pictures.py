@@ -65,6 +65,7 @@ def calibration_plot(found: dict[str, Any], title: str) -> Image.Image:
         area,
         ("most uncertain part dropped", "mean error of the rest, deg"),
     )
+    right.legend = MARGIN_PX + PANEL_PX - 60  # these curves fall from the upper left
     right.curve(curve["dropped"], curve["random_deg"], GREY, "chance", 0)
     right.curve(curve["dropped"], curve["predicted_deg"], BLUE, "predicted confidence", 1)
     right.curve(curve["dropped"], curve["oracle_deg"], GREEN, "oracle", 2)
@@ -78,6 +79,7 @@ class _Panel:
         self, draw: ImageDraw.ImageDraw, x: int, right: float, top: float, title: str, axes: tuple[str, str]
     ) -> None:
         self.draw, self.x, self.right, self.top = draw, x, right, top
+        self.legend = MARGIN_PX + 8  # row of the first label
         for k in range(6):
             value = k / 5
             column, row = self._place(value * right, value * top)
@@ -97,7 +99,7 @@ class _Panel:
         if dots:
             for column, row in points:
                 self.draw.ellipse([column - 3, row - 3, column + 3, row + 3], fill=colour)
-        self.draw.text((self.x + 10, MARGIN_PX + 8 + 16 * rank), label, fill=colour, font=_font(13))
+        self.draw.text((self.x + 10, self.legend + 16 * rank), label, fill=colour, font=_font(13))
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         return self.x + PANEL_PX * x / self.right, MARGIN_PX + PANEL_PX * (1 - y / self.top)
