@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--run", type=Path, default=Path("runs/ablation"), help="data sets and checkpoints")
     parser.add_argument("--variants", nargs="*", help="only these; the others are read from the run folder if done")
     options = parser.parse_args()
-    net, steps, shapes = (TINY, 12, 8) if options.quick else (NET, options.steps, 240)
+    net, steps, shapes = (TINY, 12, 8) if options.quick else (NET, options.steps, 160)
     root = options.run / ("quick" if options.quick else f"{steps}")
     specs = {
         "shapes": DatasetSpec(shapes, 0, size_px=SIDE),

@@ -160,7 +160,7 @@ def _network(size: int) -> tuple[Any, tuple[Any, ...]]:
 
 def _reference(size: int) -> tuple[Any, tuple[Any, ...]]:
     import torch
-    from transformers import Dinov2Config, Dinov2Model
+    from transformers import Dinov2Config, Dinov2Model  # pyright: ignore[reportMissingImports]
 
     config = Dinov2Config(
         hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=PATCH_PX

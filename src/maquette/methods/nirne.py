@@ -49,7 +49,7 @@ class NiRNE:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{weights}: the weights don't fit their configuration ({reason})") from None
-        return cls(net.to(device, memory_format=torch.channels_last), size_px, mirrored)
+        return cls(net.to(device), size_px, mirrored)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""

@@ -100,7 +100,7 @@ def block_distance(grid: np.ndarray) -> np.ndarray:
     empty = ~_surface_blocks(grid, BLOCK)
     if empty.all():
         return np.full(empty.shape, empty.shape[0], np.int32)
-    return ndimage.distance_transform_cdt(empty, metric="chessboard").astype(np.int32)
+    return np.asarray(ndimage.distance_transform_cdt(empty, metric="chessboard")).astype(np.int32)
 
 
 @njit(cache=True)

@@ -131,7 +131,7 @@ def rotation_to(axis: np.ndarray) -> np.ndarray:
 def random_rotation(rng: np.random.Generator, angle: float = np.pi) -> np.ndarray:
     """A rotation about a random axis by up to `angle` radians; uniform over SO(3) if that is pi."""
     if angle >= np.pi:
-        return Rotation.random(random_state=rng).as_matrix()
+        return Rotation.random(rng=rng).as_matrix()
     axis = rng.normal(size=3)
     return Rotation.from_rotvec(axis / np.linalg.norm(axis) * rng.uniform(0, angle)).as_matrix()
 

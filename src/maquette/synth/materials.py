@@ -105,7 +105,7 @@ def _textures() -> Tensor:
     images = []
     for name in ("gold", "marble", "rock", "wood"):
         data = np.frombuffer(folder.joinpath(f"{name}.jpg").read_bytes(), np.uint8)
-        images.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1] / 255.0)
+        images.append(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1] / 255.0)
     return torch.from_numpy(np.stack(images).astype(np.float32) ** 2.2).permute(0, 3, 1, 2).contiguous()
 
 

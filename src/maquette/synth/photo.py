@@ -244,7 +244,7 @@ def _jpeg(images: Tensor, rng: Generator) -> Tensor:
         pixels = (images[index].permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
         quality = int(40 + 55 * float(draws[index, 1]))
         _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255
+        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)).astype(np.float32) / 255
         images[index] = torch.from_numpy(decoded).permute(2, 0, 1).to(images.device)
     return images
 

@@ -241,10 +241,10 @@ def relief(b: Builder) -> None:
     for _ in range(int(r.integers(1, 4))):
         art = lettering(r) if r.random() < 0.4 else ornament(r)
         window = r.uniform(0.25, 0.75, 2)
-        repeats = (1, 1) if r.random() < 0.5 else tuple(int(n) for n in r.integers(1, 4, 2))
+        across, down = (1, 1) if r.random() < 0.5 else r.integers(1, 4, 2)
         b.decal(
             art, f.PLANAR, r.choice([-1, 1]) * r.uniform(0.015, 0.06), (window[0], window[1]),
-            (*r.uniform(-0.2, 0.2, 2), 0.0), repeats=repeats, depth=0.0,
+            (*r.uniform(-0.2, 0.2, 2), 0.0), repeats=(int(across), int(down)), depth=0.0,
         )  # fmt: skip
     for _ in range(int(r.integers(0, 5))):
         b.add(

@@ -81,6 +81,8 @@ TRAINING: dict[str, TrainConfig] = {
             Phase(64, 2600, 16, 3e-4, 1.5e-4, shapes=1304),
             Phase(128, 4000, 8, 2.5e-4, 1e-5, shapes=1600),
             Phase(128, 300, 8, 1e-4, 1e-5, stage=2, data="sharp"),
+            Phase(128, 1900, 8, 2e-4, 5e-6, shapes=1600),
+            Phase(128, 120, 8, 5e-5, 5e-6, stage=2, data="sharp"),
         ),
     ),
     "base": TrainConfig(
@@ -259,9 +261,9 @@ def save(state: State, config: TrainConfig, run: Path) -> None:
     run.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
-    names = {parameter: name for name, parameter in state.model.named_parameters()}
+    names = {id(parameter): name for name, parameter in state.model.named_parameters()}
     for parameter, moments in state.optimiser.state.items():
-        tensors |= {f"adam.{key}.{names[parameter]}": torch.as_tensor(value) for key, value in moments.items()}
+        tensors |= {f"adam.{key}.{names[id(parameter)]}": torch.as_tensor(value) for key, value in moments.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     part = run / ".checkpoint.part"
     save_file(tensors, part, metadata={"step": str(state.step), "config": _describe(config)})
@@ -274,8 +276,8 @@ def save(state: State, config: TrainConfig, run: Path) -> None:
 def _start(config: TrainConfig, run: Path, device: torch.device) -> State:
     """A fresh state, or the checkpoint's."""
     torch.manual_seed(config.seed)
-    model = NiRNE(config.net).to(device, memory_format=torch.channels_last)
-    average = NiRNE(config.net).to(device, memory_format=torch.channels_last)
+    model = NiRNE(config.net).to(device)
+    average = NiRNE(config.net).to(device)
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
