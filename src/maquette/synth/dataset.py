@@ -102,7 +102,7 @@ def read_manifest(directory: Path) -> DatasetSpec:
         raise InputError(
             f"{path}: not there; make the dataset with `maquette dataset shapes -o {directory} --count N`"
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise InputError(f"{path}: not a dataset manifest ({error})") from None
 
 

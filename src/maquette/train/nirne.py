@@ -317,9 +317,9 @@ def _compatible(there: str, config: TrainConfig, step: int) -> bool:
     old = json.loads(there)
     new = json.loads(_describe(config))
     begun = 0
-    for index, (_, first, last) in enumerate(_spans(config)):
+    for index, (_, first, _) in enumerate(_spans(config)):
         if first < step:
-            begun = index + (1 if step >= last else 0)
+            begun = index + 1
     same = all(old[key] == new[key] for key in ("net", "seed", "weight_decay", "clip"))
     return same and old["phases"][:begun] == new["phases"][:begun]
 

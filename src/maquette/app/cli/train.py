@@ -36,10 +36,10 @@ def nirne(
     """
     from dataclasses import replace
 
-    import torch
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from maquette.app.predictors import resolve_device
     from maquette.io.files import write_bytes
     from maquette.methods.nirne import NiRNE
     from maquette.train.card import describe_run
@@ -48,10 +48,12 @@ def nirne(
 
     if not 0 < scale <= 100:
         raise InputError(f"--scale is {scale}; it must lie in 0..100")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed is {seed}; it must lie in 0..{2**32 - 1}")
     config = TRAINING[preset]
     phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
     config = replace(config, phases=phases, seed=seed)
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    place = resolve_device(device)
     run = run or Path(f"runs/nirne-{preset}")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
