@@ -1,5 +1,6 @@
 """What several folders of tests share; its place also makes `oracles` importable."""
 
+import importlib.util
 import sys
 from functools import partial
 from importlib import import_module
@@ -30,3 +31,19 @@ def tiny_shapes(tmp_path_factory) -> Path:
         patch.setattr(dataset, "sample_solid", partial(dataset.sample_solid, side=32))
         dataset.generate(folder, dataset.DatasetSpec(10, seed=3, views=2, size_px=32))
     return folder
+
+
+@pytest.fixture(scope="session")
+def load_benchmark():
+    """A script of `benchmarks/`, by name, as a module."""
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,22 +1,13 @@
 """The benchmark's arithmetic by hand, and what it says of a measurement that failed."""
 
-import importlib.util
 import subprocess
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "generator_throughput.py"
-
 
 @pytest.fixture(scope="module")
-def throughput():
-    spec = importlib.util.spec_from_file_location("generator_throughput", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def throughput(load_benchmark):
+    return load_benchmark("generator_throughput")
 
 
 def test_ratios_by_hand_and_null_for_what_did_not_run(throughput):

@@ -1,6 +1,5 @@
 """The benchmark's arithmetic by hand, and one real measurement of a process of known size."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,13 +11,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "normals_latency.py"
 
 
 @pytest.fixture(scope="module")
-def latency():
-    spec = importlib.util.spec_from_file_location("normals_latency", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def latency(load_benchmark):
+    return load_benchmark("normals_latency")
 
 
 def test_ratios_by_hand_and_null_for_what_did_not_run(latency):

@@ -1,25 +1,14 @@
 """The fast shader against Mitsuba on two small scenes, and the comparison's own arithmetic by hand."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "shader_vs_pathtracer.py"
-
 
 @pytest.fixture(scope="module")
-def check():
-    spec = importlib.util.spec_from_file_location("shader_vs_pathtracer", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def check(load_benchmark):
+    return load_benchmark("shader_vs_pathtracer")
 
 
 def found(check, case, side_px: int, samples: int) -> dict[str, float]:
