@@ -185,7 +185,8 @@ def _wait(steps: int) -> float:
     """Share of the time of training steps that the making of their batches takes; the first two aren't counted."""
     from maquette.nets.nirne import PRESETS
     from maquette.synth.dataset import DatasetSpec, generate
-    from maquette.train.nirne import Phase, TrainConfig, train
+    from maquette.train.config import Phase, TrainConfig
+    from maquette.train.nirne import train
 
     lines: list[dict[str, float]] = []
     config = TrainConfig(PRESETS["small"], (Phase(64, steps + 2, 16, 1e-4, 1e-4),))

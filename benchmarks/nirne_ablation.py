@@ -22,7 +22,9 @@ from maquette.losses import angle, masked_mean
 from maquette.nets.nirne import NiRNE, NiRNEConfig
 from maquette.synth.dataset import DatasetSpec, generate
 from maquette.synth.shards import ShapeData
-from maquette.train.nirne import Phase, TrainConfig, bend, make_batch, train
+from maquette.train.batches import make_batch
+from maquette.train.config import Phase, TrainConfig
+from maquette.train.nirne import bend, train
 
 SIDE = 64
 NET = NiRNEConfig((16, 40, 80, 128), (1, 2, 2, 2), (16, 32, 48), size_px=SIDE)

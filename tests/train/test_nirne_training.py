@@ -15,7 +15,9 @@ from maquette.geometry.vectors import unit
 from maquette.nets.nirne import PRESETS
 from maquette.synth.photo import Surfaces
 from maquette.synth.shards import ShapeData
-from maquette.train.nirne import Batch, Phase, TrainConfig, bend, loss, make_batch, prepare, train, validate
+from maquette.train.batches import Batch, make_batch, prepare
+from maquette.train.config import Phase, TrainConfig
+from maquette.train.nirne import bend, loss, train, validate
 
 FIRST = Phase(32, 4, 2, 1e-2, 1e-3)
 SECOND = Phase(16, 3, 2, 1e-2, 1e-3)
@@ -240,7 +242,8 @@ import hashlib, os, sys
 from pathlib import Path
 import torch
 from maquette.nets.nirne import PRESETS
-from maquette.train.nirne import Phase, TrainConfig, train
+from maquette.train.config import Phase, TrainConfig
+from maquette.train.nirne import train
 torch.set_num_threads(1)
 phases = (Phase(32, 2, 2, 1e-2, 1e-3), Phase(32, 2, 2, 1e-2, 1e-3, stage=2))
 net = train(TrainConfig(PRESETS["tiny"], phases), {"shapes": Path(sys.argv[1])}, Path(sys.argv[2]))

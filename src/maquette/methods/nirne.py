@@ -42,7 +42,7 @@ class NiRNE:
         Raises:
             InputError: no such weights, or files that don't fit the network.
         """
-        config, tensors = load_checkpoint(_folder(weights), NiRNEConfig)
+        config, tensors = load_checkpoint(weights_folder(weights), NiRNEConfig)
         net = NiRNENet(config)
         try:
             net.load_state_dict(tensors)
@@ -99,7 +99,7 @@ class NiRNE:
         return unit(normal + other, 1), (kappa + other_kappa.flip(3)) / 2
 
 
-def _folder(weights: str | Path) -> Path:
+def weights_folder(weights: str | Path) -> Path:
     """The folder of a name or path; a name wins only if no such folder exists."""
     path = Path(weights)
     if path.is_dir():

@@ -26,10 +26,9 @@ DISTANT, POINT = 0, 1  # kinds of light
 _OCCLUSION_RAYS = np.array(
     [
         (sqrt(u) * np.cos(a), sqrt(u) * np.sin(a), sqrt(1 - u))
-        for u, a in (((i + 0.5) / 8, i * 2.399963) for i in range(8))
+        for u, a in (((i + 0.5) / 16, i * 2.399963) for i in range(16))
     ]
 )
-OCCLUSION_REACH = 0.7  # how far an occluder counts, in object units
 
 
 class Solid(NamedTuple):
@@ -71,7 +70,7 @@ class GBuffer:
         normal: (H, W, 3) float32, unit, camera frame.
         position: (H, W, 3) float32, camera frame.
         mask: (H, W) bool.
-        lit: (L, H, W) bool, true where light l reaches the surface (shadows only, not the sign of n.l).
+        lit: (L, H, W) bool, true where the surface faces light l and nothing stands between them.
         openness: (H, W) float32, 1 minus the cosine-weighted ambient occlusion.
     """
 
@@ -304,7 +303,7 @@ def _trace(
                 lx = rays[n, 0] * ax + rays[n, 1] * bx + rays[n, 2] * gx
                 ly = rays[n, 0] * ay + rays[n, 1] * by + rays[n, 2] * gy
                 lz = rays[n, 0] * az + rays[n, 1] * bz + rays[n, 2] * gz
-                if march(grid, skip, sx, sy, sz, lx, ly, lz, OCCLUSION_REACH) < 0.0:
+                if march(grid, skip, sx, sy, sz, lx, ly, lz, 1e6) < 0.0:
                     open_rays += 1
             openness[v, u] = open_rays / rays.shape[0]
 

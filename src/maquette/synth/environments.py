@@ -67,10 +67,12 @@ def look_up(
     level: Float[Tensor, "batch 1 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
     """Trilinear radiance at unit directions and (fractional) levels in 0..LEVELS - 1."""
-    azimuth = torch.atan2(directions[:, 0], directions[:, 2]) / pi
+    columns = environments.shape[-1]
+    joined = F.pad(environments, (1, 1, 0, 0, 0, 0), mode="circular")  # across the seam behind the viewer
+    azimuth = torch.atan2(directions[:, 0], directions[:, 2]) / pi * columns / (columns + 2)
     polar = torch.acos(directions[:, 1].clamp(-1, 1)) / pi * 2 - 1
-    grid = torch.stack([azimuth, polar, level[:, 0] / (LEVELS - 1) * 2 - 1], -1)[:, None]
-    return F.grid_sample(environments, grid, padding_mode="border", align_corners=False)[:, :, 0]
+    grid = torch.stack([azimuth, polar, (level[:, 0] + 0.5) / LEVELS * 2 - 1], -1)[:, None]
+    return F.grid_sample(joined, grid, padding_mode="border", align_corners=False)[:, :, 0]
 
 
 def specular_level(roughness: Tensor) -> Tensor:

@@ -140,7 +140,8 @@ def _source(surfaces: Surfaces, choice: Tensor) -> tuple[Tensor, Tensor]:
     squared = (offset * offset).sum(1, keepdim=True)
     direction = unit(torch.where(is_point, offset, vector), 1)
     # Falloff relative to the distance from the object's centre.
-    center = (surfaces.position - surfaces.local).mean((2, 3), keepdim=True)
+    count = surfaces.mask.sum((2, 3), keepdim=True).clamp_min(1)
+    center = ((surfaces.position - surfaces.local) * surfaces.mask).sum((2, 3), keepdim=True) / count
     reference = ((vector - center) ** 2).sum(1, keepdim=True)
     falloff = torch.where(is_point, reference / squared.clamp_min(0.05), 1.0)
     area = surfaces.lit[:, first:].mean(1, keepdim=True)

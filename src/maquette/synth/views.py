@@ -34,13 +34,14 @@ def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px
     local = (points - pose[:, 3]) @ pose[:, :3]
     flat = local[:, :2] if orthographic else local[:, :2] / -local[:, 2:]
     low, high = flat.min(0), flat.max(0)
-    extent = float((high - low).max()) * (1 + 2 * rng.uniform(0.01, 0.16))
+    margin = rng.uniform(0.01, 0.16)
+    extent = float((high - low).max()) * (1 + 2 * margin)
     middle = (low + high) / 2
     if rng.random() < 0.1:  # a close-up: the object leaves the frame
         middle = flat[int(rng.integers(len(flat)))] * 0.5 + middle * 0.5
         extent *= rng.uniform(0.3, 0.7)
     focal = size_px / extent
-    middle = middle + rng.uniform(-0.02, 0.02, 2) * extent
+    middle = middle + rng.uniform(-1, 1, 2) * min(0.02, margin / (1 + 2 * margin)) * extent
     center_px = (size_px / 2 - middle[0] * focal, size_px / 2 + middle[1] * focal)
     return View(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
 

@@ -8,12 +8,18 @@ from typing import Any
 
 import torch
 
+from maquette.methods.nirne import weights_folder
 from maquette.synth.dataset import read_manifest
-from maquette.train.nirne import TrainConfig
+from maquette.train.config import TrainConfig
 
 
-def describe_run(name: str, config: TrainConfig, run: Path, folders: dict[str, Path], place: str) -> dict[str, Any]:
-    """What was trained on what, for how long, and the held-out error after every phase; read from the run's log."""
+def describe_run(
+    name: str, config: TrainConfig, run: Path, folders: dict[str, Path], place: str, init: str | None = None
+) -> dict[str, Any]:
+    """What was trained on what, for how long, and the held-out error after every phase; read from the run's log.
+
+    Weights that went on from others (`init`, a name or a folder) carry those' card as "before".
+    """
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     used = {phase.data for phase in config.phases}
     return {
@@ -24,6 +30,7 @@ def describe_run(name: str, config: TrainConfig, run: Path, folders: dict[str, P
         "seed": config.seed,
         "steps": len(lines),
         "photos": sum(phase.steps * phase.batch for phase in config.phases),
+        "precision": "bfloat16 convolutions" if config.bf16 else "float32",
         "phases": [asdict(phase) for phase in config.phases],
         "data": {key: asdict(read_manifest(folders[key])) for key in sorted(used)},
         "hours": round(sum(line["data_s"] + line["step_s"] for line in lines) / 3600, 2),
@@ -41,7 +48,14 @@ def describe_run(name: str, config: TrainConfig, run: Path, folders: dict[str, P
         ],
         "hardware": _hardware(place),
         "torch": torch.__version__,
+        "before": read_card(init) if init is not None else None,
     }
+
+
+def read_card(weights: str) -> dict[str, Any] | None:
+    """The card beside weights, if they have one."""
+    path = weights_folder(weights) / "card.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _hardware(place: str) -> str:

@@ -1,10 +1,11 @@
 """The datasets that a training run needs, generated if they aren't there."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.train.nirne import TrainConfig
+from maquette.train.config import TrainConfig
 
 HELD_OUT_SEED = 900_000  # training seeds lie below it
 DEFAULT_SHAPES = {"shapes": 3000, "sharp": 160}
@@ -15,8 +16,9 @@ def prepare_datasets(
 ) -> None:
     """Generate what is missing; a folder that has a manifest is completed as that says.
 
-    Every process of a distributed run may call this: shards that another writes appear whole.
+    Each process of a distributed run makes its own part; `train` waits for all of them.
     """
+    part = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     side = max(phase.size_px for phase in config.phases)
     jobs = [(held_out, DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side), 48)]
     for name in sorted({phase.data for phase in config.phases}):
@@ -24,7 +26,7 @@ def prepare_datasets(
         jobs.append((folders[name], default_spec(name, side), shapes))
     for folder, default, shapes in jobs:
         spec = read_manifest(folder) if (folder / "manifest.json").exists() else default
-        generate(folder, spec, shapes=shapes, done=lambda n, folder=folder: report(f"{folder}: shard {n + 1}"))
+        generate(folder, spec, part, shapes=shapes, done=lambda n, folder=folder: report(f"{folder}: shard {n + 1}"))
 
 
 def default_spec(name: str, size_px: int) -> DatasetSpec:
