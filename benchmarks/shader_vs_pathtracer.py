@@ -27,9 +27,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import trimesh
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.bench.pathtrace import load_mitsuba, upload_mesh
+from maquette.errors import InputError
 from maquette.io.images import to_srgb8, write_png8
 from maquette.render.gbuffer import DISTANT, POINT, Solid, View, trace
 from maquette.synth.dataset import pack
@@ -44,7 +47,6 @@ METRICS = (
     "normals", "overlap", "direct_scale", "direct_correlation", "direct_error", "scale", "correlation", "error",
     "unbounced", "floor",
 )  # fmt: skip
-CREASE_RAD = 0.7  # edges that bend more stay sharp
 DISTANT_LIGHT = (0.48, 0.6, 0.64)
 NEAR_LIGHT = (0.7, 0.9, 1.5)  # from the object's origin, camera axes
 AREA_AXIS = (-0.6, 0.48, 0.64)
@@ -125,8 +127,8 @@ def main(argv: list[str] | None = None) -> int:
     for case in cases:
         try:
             ours, theirs, again = render(case, side_px, samples)
-        except ImportError:
-            print("not run: needs Mitsuba 3; pip install 'maquette[render]'", file=sys.stderr)
+        except InputError as error:
+            print(f"not run: {error}", file=sys.stderr)
             found |= {case.name: None for case in cases}
             break
         found[case.name] = compare(ours, theirs, again)
@@ -142,7 +144,7 @@ def render(case: Case, side_px: int, samples: int) -> tuple[Images, Images, Tens
     solid, family = sample_solid(*case.shape, detail=case.detail)
     view = sample_view(np.random.default_rng(case.camera), solid.grid, family, side_px)
     surfaces = surfaces_of(solid, view)
-    shape = _mesh(_mitsuba(), solid, view, _bsdf(case.material))
+    shape = _mesh(load_mitsuba(), solid, view, _bsdf(case.material))
     theirs = [traced(case, shape, view, depth, samples, seed) for depth, seed in ((2, 0), (6, 1), (6, 2))]
     normal, mask = traced_normals(shape, view)
     return shaded(case, surfaces), Images(theirs[0], theirs[1], normal, mask), theirs[2]
@@ -179,7 +181,7 @@ def shaded(case: Case, surfaces: Surfaces) -> Images:
 
 def traced(case: Case, shape: Any, view: View, depth: int, samples: int, seed: int) -> Float[Tensor, "height width 3"]:
     """Mitsuba's radiance in the camera's frame; paths of up to `depth` segments from the camera."""
-    mi = _mitsuba()
+    mi = load_mitsuba()
     scene: dict[str, Any] = {
         "type": "scene",
         "integrator": {"type": "path", "max_depth": depth, "hide_emitters": True},
@@ -197,7 +199,7 @@ def traced(case: Case, shape: Any, view: View, depth: int, samples: int, seed: i
 
 def traced_normals(shape: Any, view: View) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
     """Mitsuba's shading normals, camera frame, and its coverage."""
-    mi = _mitsuba()
+    mi = load_mitsuba()
     integrator = {"type": "aov", "aovs": "normal:sh_normal", "image": {"type": "direct"}}
     scene = mi.load_dict({"type": "scene", "integrator": integrator, "shape": shape, "sensor": _sensor(mi, view, 16)})
     channels = torch.from_numpy(np.array(mi.render(scene)))
@@ -292,13 +294,6 @@ def _area_samples() -> np.ndarray:
     return samples / np.linalg.norm(samples, axis=1, keepdims=True)
 
 
-def _mitsuba() -> Any:
-    import mitsuba
-
-    mitsuba.set_variant("scalar_rgb")
-    return mitsuba
-
-
 def _sensor(mi: Any, view: View, samples: int) -> dict[str, Any]:
     """The view's camera, in its own frame."""
     common = {
@@ -324,20 +319,9 @@ def _sensor(mi: Any, view: View, samples: int) -> dict[str, Any]:
 
 def _mesh(mi: Any, solid: Solid, view: View, bsdf: dict[str, Any]) -> Any:
     """Marching cubes of the grid in the camera's frame, with smooth normals."""
-    import trimesh
-
     vertices, faces = grid_mesh(solid.grid)
     moved = (vertices - view.camera_to_object[:, 3]) @ view.camera_to_object[:, :3]
-    mesh = trimesh.graph.smooth_shade(trimesh.Trimesh(moved, faces), angle=CREASE_RAD)
-    properties = mi.Properties()
-    properties["bsdf"] = mi.load_dict(bsdf)
-    built = mi.Mesh("mesh", len(mesh.vertices), len(mesh.faces), has_vertex_normals=True, props=properties)
-    values = mi.traverse(built)
-    values["vertex_positions"] = np.asarray(mesh.vertices, np.float32).ravel()
-    values["vertex_normals"] = np.asarray(mesh.vertex_normals, np.float32).ravel()
-    values["faces"] = np.asarray(mesh.faces, np.uint32).ravel()
-    values.update()
-    return built
+    return upload_mesh(mi, trimesh.Trimesh(moved, faces), bsdf)
 
 
 def _bsdf(material: str) -> dict[str, Any]:

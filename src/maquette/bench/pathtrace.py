@@ -5,7 +5,7 @@ The mesh is turned into the camera's frame first: Mitsuba's world is then our fr
 the viewer, and no normal needs a conversion. Mitsuba is an optional part: `pip install maquette[render]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def render_scene(
     Raises:
         InputError: Mitsuba isn't installed, there is no environment, or the material isn't known.
     """
-    mi = _mitsuba()
+    mi = load_mitsuba()
     if not environments:
         raise InputError("path tracing: no environment map was given; at least one .exr or .hdr is needed")
     random = np.random.default_rng(seed)
@@ -96,13 +96,46 @@ def render_scene(
     return Render(codes, truth, _camera(distance, field_rad, side_px))
 
 
-def _mitsuba() -> Any:
+def load_mitsuba() -> Any:
+    """The module, in the variant that needs no compiler and no GPU.
+
+    Raises:
+        InputError: Mitsuba isn't installed.
+    """
     try:
         import mitsuba
     except ImportError as error:
         raise InputError("path tracing needs Mitsuba 3; pip install 'maquette[render]'") from error
     mitsuba.set_variant("scalar_rgb")
     return mitsuba
+
+
+def upload_mesh(
+    mi: Any,
+    mesh: trimesh.Trimesh,
+    bsdf: dict[str, Any],
+    colour: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Any:
+    """A mesh as Mitsuba's shape, shaded smoothly except at edges that bend by more than `CREASE_RAD`.
+
+    Args:
+        mi: from `load_mitsuba`.
+        mesh: in Mitsuba's world, faces outward.
+        bsdf: its material, as Mitsuba's dictionary.
+        colour: linear reflectance (n, 3) float32 of points (n, 3), for a material that reads `vertex_color`.
+    """
+    smooth = trimesh.graph.smooth_shade(mesh, angle=CREASE_RAD)
+    properties = mi.Properties()
+    properties["bsdf"] = mi.load_dict(bsdf)
+    built = mi.Mesh("mesh", len(smooth.vertices), len(smooth.faces), has_vertex_normals=True, props=properties)
+    if colour is not None:
+        built.add_attribute("vertex_color", 3, colour(np.asarray(smooth.vertices)).ravel())
+    values = mi.traverse(built)
+    values["vertex_positions"] = np.asarray(smooth.vertices, np.float32).ravel()
+    values["vertex_normals"] = np.asarray(smooth.vertex_normals, np.float32).ravel()
+    values["faces"] = np.asarray(smooth.faces, np.uint32).ravel()
+    values.update()
+    return built
 
 
 def _fitted(vertices: np.ndarray) -> np.ndarray:
@@ -125,17 +158,7 @@ def _shape(mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, random:
     solid = trimesh.Trimesh(vertices, faces, process=True)
     if solid.volume < 0:  # its sign holds for meshes with small holes too: the centre is near the origin
         solid.invert()  # wound the other way round, its normals would look inwards
-    mesh = trimesh.graph.smooth_shade(solid, angle=CREASE_RAD)
-    properties = mi.Properties()
-    properties["bsdf"] = mi.load_dict(bsdf)
-    built = mi.Mesh("mesh", len(mesh.vertices), len(mesh.faces), has_vertex_normals=True, props=properties)
-    built.add_attribute("vertex_color", 3, _albedo(np.asarray(mesh.vertices), random).ravel())
-    values = mi.traverse(built)
-    values["vertex_positions"] = np.asarray(mesh.vertices, np.float32).ravel()
-    values["vertex_normals"] = np.asarray(mesh.vertex_normals, np.float32).ravel()
-    values["faces"] = np.asarray(mesh.faces, np.uint32).ravel()
-    values.update()
-    return built
+    return upload_mesh(mi, solid, bsdf, lambda points: _albedo(points, random))
 
 
 def _albedo(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
