@@ -11,8 +11,8 @@ from jaxtyping import TypeCheckError
 from PIL import Image
 
 from maquette.errors import InputError
+from maquette.geometry.frames import CAMERA_FRAMES
 from maquette.io.normal_maps import (
-    CONVENTION_SIGNS,
     FORMAT_SUFFIXES,
     read_normal_map,
     write_confidence,
@@ -20,7 +20,7 @@ from maquette.io.normal_maps import (
 )
 from maquette.types import NormalMap
 
-EVERY = list(itertools.product(CONVENTION_SIGNS, FORMAT_SUFFIXES))
+EVERY = list(itertools.product(CAMERA_FRAMES, FORMAT_SUFFIXES))
 
 
 def random_map(full: bool, seed: int = 0) -> NormalMap:
@@ -84,7 +84,7 @@ def test_outside_the_mask_png_is_neutral_and_transparent_floats_are_zero(tmp_pat
     one = NormalMap(torch.zeros(16, 16, 3), torch.zeros(16, 16, dtype=torch.bool))
     one.mask[3, 4] = True
     one.normals[3, 4] = torch.tensor([0.6, 0.0, 0.8])
-    for convention in CONVENTION_SIGNS:
+    for convention in CAMERA_FRAMES:
         neutral = 0 if convention == "opencv" else 255
         write_normal_map(tmp_path / "a.png", one, convention, "png8")
         assert np.asarray(Image.open(tmp_path / "a.png"))[0, 0].tolist() == [128, 128, neutral, 0]

@@ -1,4 +1,4 @@
-"""Normal maps in files: three conventions, four formats, one frame in memory.
+"""Normal maps in files: the conventions of `maquette.geometry.frames`, four formats, one frame in memory.
 
 PNG holds n * 0.5 + 0.5 without gamma, as artists' tools expect. EXR (channels R, G, B) and NPY hold the
 signed normal itself, so that nothing is rounded. Where there is no normal, PNG holds the neutral colour that
@@ -15,18 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.geometry.frames import CameraFrame, camera_frame
 from maquette.io.decode import read_pixels, require_file, require_size
 from maquette.io.images import write_exr, write_npy, write_png8, write_png16
 from maquette.types import NormalMap
 
-Convention = Literal["opengl", "directx", "opencv"]
+Convention = CameraFrame
 Format = Literal["png16", "png8", "exr", "npy"]
 
-CONVENTION_SIGNS: dict[Convention, tuple[float, float, float]] = {
-    "opengl": (1.0, 1.0, 1.0),  # x right, y up, z towards the viewer: as in memory
-    "directx": (1.0, -1.0, 1.0),  # x right, y down, z towards the viewer
-    "opencv": (1.0, -1.0, -1.0),  # x right, y down, z away from the viewer
-}
 FORMAT_SUFFIXES: dict[Format, str] = {"png16": ".png", "png8": ".png", "exr": ".exr", "npy": ".npy"}
 
 # The largest error that 16-bit codes make in the length of a unit vector is sqrt(3) / 65535 = 2.7e-5.
@@ -50,13 +46,14 @@ def write_normal_map(
         InputError: the file can't be written.
     """
     mask = normal_map.mask[..., None]
-    normals = normal_map.normals.detach().float() * _signs(convention).to(normal_map.normals.device)
+    to_file = _matrix(convention).to(normal_map.normals.device)
+    normals = normal_map.normals.detach().float() @ to_file.T
     if format == "npy":
         write_npy(path, torch.where(mask, normals, 0.0))
     elif format == "exr":
         write_exr(path, torch.where(mask, normals, 0.0))
     else:
-        neutral = torch.tensor([0.0, 0.0, 1.0], device=normals.device) * _signs(convention).to(normals.device)
+        neutral = to_file @ torch.tensor([0.0, 0.0, 1.0], device=normals.device)
         codes = torch.where(mask, normals, neutral).double() * 0.5 + 0.5
         if not bool(mask.all()):
             codes = torch.cat([codes, mask.double()], dim=-1)
@@ -98,7 +95,8 @@ def read_normal_map(path: Path | str, convention: Convention = "opengl") -> Norm
         raise InputError(f"{path}: holds no normals (all vectors are far from unit length)")
     off = (length - 1).abs() > _UNIT_TOLERANCE
     unit = torch.where(off[..., None], vectors / length.clamp_min(shortest)[..., None], vectors)
-    return NormalMap(normals=torch.where(mask[..., None], unit * _signs(convention), 0.0), mask=mask)
+    # The inverse of the matrix is its transpose, which is what row vectors are multiplied by.
+    return NormalMap(normals=torch.where(mask[..., None], unit @ _matrix(convention), 0.0), mask=mask)
 
 
 def write_confidence(path: Path, confidence: Float[Tensor, "height width"], format: Format = "png16") -> None:
@@ -116,10 +114,9 @@ def write_confidence(path: Path, confidence: Float[Tensor, "height width"], form
         write_png16(path, codes.round().to(torch.uint16))
 
 
-def _signs(convention: Convention) -> Float[Tensor, "3"]:
-    if convention not in CONVENTION_SIGNS:
-        raise InputError(f"convention {convention!r}: must be one of {', '.join(CONVENTION_SIGNS)}")
-    return torch.tensor(CONVENTION_SIGNS[convention])
+def _matrix(convention: Convention) -> Float[Tensor, "3 3"]:
+    """From memory to the file."""
+    return torch.tensor(camera_frame(convention).matrix, dtype=torch.float32)
 
 
 def _opaque(pixels: np.ndarray, largest: int) -> Bool[Tensor, "height width"]:

@@ -14,12 +14,6 @@ from maquette.errors import InputError
 if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
 
-FRAMES = {
-    "opengl": "x right, y up, z towards the viewer",
-    "directx": "x right, y down, z towards the viewer",
-    "opencv": "x right, y down, z away from the viewer",
-}
-
 
 def main(argv: list[str]) -> int:
     """Run the verb; returns 0, or 2 if a photo of a batch failed."""
@@ -94,6 +88,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
     """Predict one photo and write its files; returns what `--json` prints."""
     from maquette.app.pictures import contact_sheet
     from maquette.geometry.directional import confidence_from_concentration
+    from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
     from maquette.methods.masks import object_mask
@@ -119,6 +114,6 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
         "confidence": None if confidence is None else str(confidence),
         "sheet": str(sheet),
         "convention": options.convention,
-        "frame": FRAMES[options.convention],
+        "frame": describe(camera_frame(options.convention).matrix),
         "seconds": round(time.perf_counter() - start, 3),
     }

@@ -6,9 +6,10 @@ import warnings
 from typing import NoReturn
 
 from maquette.errors import InputError
+from maquette.geometry.frames import CAMERA_FRAMES
 
 METHODS = ("nirne", "inflate", "flat")
-CONVENTIONS = ("opengl", "directx", "opencv")
+CONVENTIONS = tuple(CAMERA_FRAMES)
 
 
 class Parser(argparse.ArgumentParser):
