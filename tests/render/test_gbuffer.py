@@ -61,9 +61,9 @@ def test_a_ball_is_the_analytic_ball(ball, orthographic):
     assert np.median(error) < 0.01 * CELL
     assert error.max() < 0.1 * CELL
     cosine = (buffer.normal * (hit / RADIUS @ rotation)).sum(-1)[seen]
-    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 1.5
-    # Four samples half a pixel away leave an error of the order of that distance over the radius: 1.3 degrees here.
-    assert np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1))) < 0.5
+    turn = np.degrees(2 * np.arcsin(np.sqrt(np.clip(1 - cosine, 0, 2) / 2)))
+    assert np.median(turn) < 0.05
+    assert turn.max() < 1.5  # at the rim a normal is kept from facing away
     np.testing.assert_array_equal(buffer.normal[~buffer.mask], 0)
     np.testing.assert_array_equal(buffer.position[~buffer.mask], 0)
 
@@ -121,6 +121,27 @@ def test_a_plain_is_open_and_the_bottom_of_a_shaft_is_not():
     middle = slice(30, 34)
     assert buffer.openness[middle, middle].max() <= 0.25  # a cone of 22 degrees is open: a share of 0.07 by cosine
     np.testing.assert_array_equal(buffer.openness[8:16, 8:56], 1)
+
+
+@pytest.mark.parametrize("height", [-0.5, 0.0, 0.5])
+def test_the_openness_of_a_spherical_hollow(height):
+    """From anywhere on a sphere, a cap of it is seen by its share of the whole sphere's area, cosine-weighted.
+
+    A hollow that is cut off at `height` radii above its centre lacks a cap of (1 - height) / 2: so much is open,
+    at its bottom as beside its rim. Rays start 1.6 cells off the wall, which lets a little more in.
+    """
+    radius, px = 0.6, 48
+    top = height * radius
+    builder = Builder(np.random.default_rng(0))
+    builder.add(f.BOX, (0.9, (top + 0.85) / 2, 0.9), (0, (top - 0.85) / 2, 0))
+    builder.add(f.SPHERE, (radius,), operation=f.SUBTRACT)
+    buffer = trace(solidify(builder.build(), 128), looking_from([0, 1, 0], True, px), NO_LIGHTS)
+    axis = (np.arange(px) + 0.5) / (px / 2) - 1
+    opening = np.hypot(*np.meshgrid(axis, axis)) < 0.9 * radius * np.sqrt(1 - height**2)
+    assert opening.sum() > 200
+    openness, expected = buffer.openness[opening], (1 - height) / 2
+    assert expected - 0.005 < openness.mean() < expected + 0.045
+    assert np.abs(openness - expected).max() < 3 / 16  # three of the sixteen rays
 
 
 def test_a_slow_marcher_finds_no_more_than_the_fast_one(ball):

@@ -1,5 +1,7 @@
 """Environments: lobes in closed form, constants stay constant, looked-up values are those stored."""
 
+from math import pi
+
 import numpy as np
 import pytest
 import torch
@@ -65,17 +67,40 @@ def test_directions_are_unit_and_start_straight_up():
     assert (directions[16, 48] @ torch.tensor([1.0, 0, 0])) > 0.99  # +x to its right
 
 
-def test_looking_at_a_pixel_gives_that_pixel():
-    """The mirror's level and the diffuse one exactly; in between, a blend of neighbours."""
+def test_looking_at_a_pixel_gives_that_pixel_of_every_level():
     environments = torch.rand(2, 3, LEVELS, 32, 64, generator=torch.Generator().manual_seed(0))
     directions = panorama_directions(32, 64).permute(2, 0, 1).expand(2, -1, -1, -1)
-    for level in (0, LEVELS - 1):
+    for level in range(LEVELS):
         seen = look_up(environments, directions, torch.full((2, 1, 32, 64), float(level)))
-        assert float((seen - environments[:, :, level]).abs().max()) < 2e-3
+        assert torch.allclose(seen, environments[:, :, level], atol=2e-5)
+
+
+def test_between_two_levels_it_is_their_blend():
+    """A panorama whose every level holds its own number gives back the level that was asked for."""
     stairs = torch.arange(float(LEVELS)).reshape(1, 1, LEVELS, 1, 1).expand(2, 3, LEVELS, 32, 64)
+    directions = panorama_directions(32, 64).permute(2, 0, 1).expand(2, -1, -1, -1)
     for level in torch.linspace(0, LEVELS - 1, 21).tolist():
         seen = look_up(stairs, directions, torch.full((2, 1, 32, 64), level))
-        assert float((seen - level).abs().max()) < 0.51
+        assert torch.allclose(seen, torch.tensor(level), atol=1e-5)
+
+
+def test_there_is_no_seam_behind_the_viewer():
+    """Straight back, at azimuths of +pi and -pi, the first and the last column meet half and half."""
+    environments = torch.rand(1, 3, LEVELS, 32, 64, generator=torch.Generator().manual_seed(1))
+    polar = (torch.arange(32) + 0.5) / 32 * pi
+    for turn in (1e-4, 0.01, 0.4 * 2 * pi / 64):  # up to within a column of the seam
+        azimuth = torch.tensor([pi - turn, -pi + turn])
+        sideways = polar.sin()[:, None]
+        directions = torch.stack(
+            [sideways * azimuth.sin(), polar.cos()[:, None].expand(-1, 2), sideways * azimuth.cos()]
+        )[None]
+        seen = look_up(environments, directions, torch.zeros(1, 1, 32, 2))
+        first, last = environments[:, :, 0, :, 0], environments[:, :, 0, :, -1]
+        share = turn / (2 * pi / 64)  # of a column's width, on this side of the seam
+        left = (0.5 + share) * last + (0.5 - share) * first
+        right = (0.5 + share) * first + (0.5 - share) * last
+        assert torch.allclose(seen[..., 0], left, atol=1e-4)
+        assert torch.allclose(seen[..., 1], right, atol=1e-4)
 
 
 def test_rough_surfaces_look_at_blurred_levels():

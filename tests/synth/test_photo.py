@@ -121,16 +121,33 @@ def test_a_metal_has_no_diffuse_part_and_its_gloss_is_coloured(ball):
 
 
 def test_a_point_light_falls_off_by_the_square(ball):
+    """The light is at (0, 0, -1), the ball's centre at (0, 0, -3): strength 1 is two units away, a square of four."""
     direction, strength = _source(ball, torch.tensor([3]))
     offset = ball.lights[:, 3, :3, None, None] - ball.position
     assert torch.allclose(direction, unit(offset, 1), atol=1e-6)
     inside = ball.mask > 0
     squared = (offset**2).sum(1, keepdim=True)
-    centre = (ball.position - ball.local).mean((2, 3), keepdim=True)
-    reference = ((ball.lights[:, 3, :3, None, None] - centre) ** 2).sum(1, keepdim=True)
-    assert torch.allclose(strength[inside], (reference / squared)[inside], rtol=1e-5)
+    assert torch.allclose(strength[inside], (4.0 / squared)[inside], rtol=1e-5)
+    # The point of the ball that is nearest to the light is one unit from it: four times as bright as the centre.
+    assert float(strength[0, 0, 23:25, 23:25].mean()) == pytest.approx(4, rel=5e-3)
     _, distant = _source(ball, torch.tensor([0]))
     assert torch.equal(distant, torch.ones_like(distant))
+
+
+def test_a_point_light_is_as_strong_in_a_frame_that_the_object_does_not_fill(ball):
+    """The same ball with an empty half beside it, and seen by nobody at all."""
+
+    def wider(image):
+        return torch.cat([image, torch.zeros_like(image)], 3)
+
+    names = ("normal", "position", "local", "view", "mask", "lit", "openness")
+    padded = replace(ball, **{name: wider(getattr(ball, name)) for name in names})
+    alone = _source(ball, torch.tensor([3]))[1]
+    beside = _source(padded, torch.tensor([3]))[1][..., :48]
+    inside = ball.mask > 0
+    assert torch.allclose(beside[inside], alone[inside], rtol=1e-5)
+    nobody = replace(ball, mask=torch.zeros_like(ball.mask))
+    assert bool(torch.isfinite(_source(nobody, torch.tensor([3]))[1]).all())
 
 
 def test_shadows_are_those_stored_and_the_area_light_averages_its_samples(ball):
