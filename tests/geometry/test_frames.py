@@ -56,7 +56,7 @@ def test_every_frame_has_a_source_and_the_type_knows_them_all():
     assert tuple(CAMERA_FRAMES) == get_args(CameraFrame)
     assert all(frame.used_by for frame in CAMERA_FRAMES.values())
     assert camera_frame("opencv") is CAMERA_FRAMES["opencv"]
-    with pytest.raises(InputError, match="'maya'.*opengl.*dsine"):
+    with pytest.raises(InputError, match=r"'maya'.*opengl.*dsine"):
         camera_frame("maya")
 
 

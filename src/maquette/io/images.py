@@ -106,13 +106,13 @@ def to_srgb8(linear: Float[Tensor, "*batch 3"]) -> UInt8[Tensor, "*batch 3"]:
 
 
 def write_exr(path: Path, values: Float[Tensor, "height width *channels"]) -> None:
-    """Write a 32-bit float EXR, losslessly compressed: channel Y of a single map, R, G, B of three.
+    """Write a 32-bit float EXR, losslessly compressed: channel Y of a single map, R, G, B (and A) of several.
 
     Raises:
         InputError: the file can't be written.
     """
     array = np.ascontiguousarray(values.detach().cpu().float().numpy())
-    name = "Y" if array.ndim == 2 else "RGB"
+    name = "Y" if array.ndim == 2 else "RGBA"[: array.shape[-1]]
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     with atomic_path(path) as partial:
         partial.touch()  # a folder that can't be written says so here, in the words of the system

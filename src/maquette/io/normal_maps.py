@@ -77,26 +77,49 @@ def read_normal_map(path: Path | str, convention: Convention = "opengl") -> Norm
     Raises:
         InputError: the file can't be read, holds NaN, is no (H, W, 3) array, or has no normal in it.
     """
-    path = Path(path)
-    pixels = _read_npy(path) if path.suffix.lower() == ".npy" else read_pixels(path)
-    if pixels.dtype == np.float32:
-        vectors = torch.from_numpy(pixels[..., :3].copy())
-        opaque = torch.ones(pixels.shape[:2], dtype=torch.bool)
-    else:
-        largest = np.iinfo(pixels.dtype).max
-        vectors = torch.from_numpy(pixels[..., :3].astype(np.float64) / largest * 2 - 1).float()
-        opaque = _opaque(pixels, largest)
-    if not bool(torch.isfinite(vectors).all()):
-        raise InputError(f"{path}: holds NaN or infinite normals; finite values are needed")
-    length = vectors.norm(dim=-1)
-    shortest, longest = _LENGTHS_OF_NORMALS
-    mask = opaque & (length > shortest) & (length < longest)
+    stored, alpha, largest = read_vectors(Path(path))
+    vectors = stored.float()
+    mask = is_normal(vectors)
+    if alpha is not None and largest is not None:
+        mask = mask & (alpha > 0.5)
     if not bool(mask.any()):
         raise InputError(f"{path}: holds no normals (all vectors are far from unit length)")
+    length = vectors.norm(dim=-1)
     off = (length - 1).abs() > _UNIT_TOLERANCE
-    unit = torch.where(off[..., None], vectors / length.clamp_min(shortest)[..., None], vectors)
+    unit = torch.where(off[..., None], vectors / length.clamp_min(_LENGTHS_OF_NORMALS[0])[..., None], vectors)
     # The inverse of the matrix is its transpose, which is what row vectors are multiplied by.
     return NormalMap(normals=torch.where(mask[..., None], unit @ _matrix(convention), 0.0), mask=mask)
+
+
+def read_vectors(
+    path: Path,
+) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"] | None, int | None]:
+    """The signed vectors of a file as they are: in its own frame, of any length, where there is no normal too.
+
+    Returns:
+        The vectors, float32 from a float file and float64 from an integer one; alpha 0..1, or `None`; the largest
+        code of an integer file, or `None`.
+
+    Raises:
+        InputError: the file can't be read, holds NaN, or is no (H, W, 3) array.
+    """
+    pixels = _read_npy(path) if path.suffix.lower() == ".npy" else read_pixels(path)
+    largest = None
+    values = torch.from_numpy(pixels.copy())
+    if pixels.dtype != np.float32:
+        largest = int(np.iinfo(pixels.dtype).max)
+        values = torch.from_numpy(pixels / largest)
+    vectors = values[..., :3] if largest is None else values[..., :3] * 2 - 1
+    if not bool(torch.isfinite(vectors).all()):
+        raise InputError(f"{path}: holds NaN or infinite normals; finite values are needed")
+    return vectors, values[..., 3] if values.shape[-1] == 4 else None, largest
+
+
+def is_normal(vectors: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch"]:
+    """True where a vector's length is that of a normal, if a rough one: black, grey and zero aren't."""
+    length = vectors.norm(dim=-1)
+    shortest, longest = _LENGTHS_OF_NORMALS
+    return (length > shortest) & (length < longest)
 
 
 def write_confidence(path: Path, confidence: Float[Tensor, "height width"], format: Format = "png16") -> None:
@@ -117,12 +140,6 @@ def write_confidence(path: Path, confidence: Float[Tensor, "height width"], form
 def _matrix(convention: Convention) -> Float[Tensor, "3 3"]:
     """From memory to the file."""
     return torch.tensor(camera_frame(convention).matrix, dtype=torch.float32)
-
-
-def _opaque(pixels: np.ndarray, largest: int) -> Bool[Tensor, "height width"]:
-    if pixels.shape[-1] == 3:
-        return torch.ones(pixels.shape[:2], dtype=torch.bool)
-    return torch.from_numpy(pixels[..., 3] > largest / 2)
 
 
 def _read_npy(path: Path) -> np.ndarray:

@@ -11,6 +11,8 @@ from maquette.errors import InputError
 VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
     "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
+    "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
+    "export": ("maquette.app.cli.export", "a network as an ONNX file"),
     "bench": ("maquette.app.cli.bench", "score methods against measured normals"),
     "dataset": ("maquette.app.cli.dataset", "generate training data"),
     "train": ("maquette.app.cli.train", "train a network"),
@@ -54,7 +56,8 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {verb:<{width}}{what}" for verb, (_, what) in VERBS.items())
     return (
         "usage: maquette VERB ...\n\n"
         "Photos into surface normals, and normals into geometry.\n\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.app.cli.inputs import expand, require_distinct_stems
-from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.method_names import read_method
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     photos = expand(options.photo)
     require_distinct_stems(photos)
-    if options.confidence and options.method != "nirne":
+    if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
     _make_folder(options.output)
     show_warnings_in_one_line()
@@ -45,7 +46,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
     parser.add_argument(
-        "--format", choices=("png16", "png8", "exr", "npy"), default="png16", help="default: %(default)s"
+        "--format", choices=FORMATS, default="png16", help="default: %(default)s"
     )
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
@@ -97,6 +98,8 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
     photo = read_photo(path)
     photo = photo.with_mask(object_mask(photo, options.mask))
     normal_map = predictor(photo)
+    if options.confidence and normal_map.concentration is None:
+        raise InputError(f"{path}: --confidence: the method {options.method} doesn't know its own; leave it out")
 
     suffix = FORMAT_SUFFIXES[options.format]
     normals = options.output / f"{path.stem}.normals{suffix}"

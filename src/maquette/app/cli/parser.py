@@ -5,11 +5,13 @@ import sys
 import warnings
 from typing import NoReturn
 
+from maquette.app.method_names import FORMS, METHODS, read_method
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
 
-METHODS = ("nirne", "inflate", "flat")
 CONVENTIONS = tuple(CAMERA_FRAMES)
+FORMATS = ("png16", "png8", "exr", "npy")
+METHOD_HELP = f"{', '.join(METHODS)}, or a model of one's own: {FORMS}; default: %(default)s"
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,6 +25,15 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def method(text: str) -> str:
+    """A `--method`, checked as far as that needs nothing heavy; for `add_argument(type=...)`."""
+    try:
+        read_method(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """How normals are predicted from a photo."""
     parser.add_argument(
@@ -32,7 +43,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="where the object is: a mask file, the photo's alpha, found (alpha, else GrabCut; the"
         " default), or the whole frame",
     )
-    parser.add_argument("--method", choices=METHODS, default="nirne", help="default: %(default)s")
+    parser.add_argument("--method", type=method, default="nirne", metavar="METHOD", help=METHOD_HELP)
     parser.add_argument(
         "--weights",
         default="nirne-small",
