@@ -1,9 +1,11 @@
 """Methods by name: the callable from `Photo` to `NormalMap` that a verb was asked for."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
+from maquette.app.method_names import read_method
 from maquette.errors import InputError
 from maquette.types import NormalMap, Photo
 
@@ -14,13 +16,27 @@ def build_predictor(method: str, weights: str, device: str) -> Predictor:
     """A method, ready to be called.
 
     Args:
-        method: `nirne`, or one of the baselines `inflate` and `flat`.
+        method: `nirne`, one of the baselines `inflate` and `flat`, or a foreign model in one of the forms of
+            `maquette.app.method_names`: `hf:FOLDER`, `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`, `FILE.py:FUNCTION`.
         weights: name or folder of a network's weights; baselines have none.
-        device: `auto`, `cpu`, or a CUDA device as torch names it.
+        device: `auto`, `cpu`, or a CUDA device as torch names it; a Python function chooses its own.
 
     Raises:
-        InputError: the device isn't there, or the weights can't be loaded.
+        InputError: no such method, the device isn't there, or the weights or the model can't be loaded.
     """
+    asked = read_method(method)
+    if asked.kind == "hf":
+        from maquette.methods.adapters.hf import Marigold
+
+        return Marigold.from_folder(Path(asked.path), resolve_device(device))
+    if asked.kind == "onnx":
+        from maquette.methods.adapters.onnx import OnnxMethod
+
+        return OnnxMethod.from_file(Path(asked.path), asked.detail or None, device)
+    if asked.kind == "python":
+        from maquette.methods.adapters.python import load_function
+
+        return load_function(asked.path, asked.detail)
     if method == "flat":
         from maquette.methods.baselines import flat
 

@@ -5,7 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from maquette.app.cli.parser import METHODS, Parser
+from maquette.app.cli.parser import METHOD_HELP, Parser, method_text
+from maquette.app.method_names import read_method
 from maquette.errors import InputError
 
 SETS = ("diligent", "luces", "pathtraced", "scans")
@@ -22,7 +23,10 @@ def main(argv: list[str]) -> int:
     from maquette.bench.evaluate import SetResult, evaluate
     from maquette.bench.report import as_json, markdown
 
-    predictors = {name: build_predictor(name, options.weights, options.device) for name in options.method}
+    predictors = {
+        label: build_predictor(name, options.weights, options.device)
+        for label, name in _labels(options.method).items()
+    }
     results = {}
     for name in options.sets:
         try:
@@ -44,7 +48,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="default: all")
     parser.add_argument(
-        "--method", nargs="+", choices=METHODS, default=["flat", "inflate", "nirne"], help="default: all"
+        "--method",
+        nargs="+",
+        type=method_text,
+        default=["flat", "inflate", "nirne"],
+        metavar="METHOD",
+        help=METHOD_HELP,
     )
     parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
@@ -65,6 +74,20 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser.parse_args(argv)
+
+
+def _labels(methods: list[str]) -> dict[str, str]:
+    """The methods by the names that they have in the table.
+
+    Raises:
+        InputError: two of them would have the same.
+    """
+    labels: dict[str, str] = {}
+    for name in methods:
+        other = labels.setdefault(read_method(name).label, name)
+        if other != name:
+            raise InputError(f"--method {other} {name}: both would be called {read_method(name).label}; rename one")
+    return labels
 
 
 def _save(folder: Path, results: dict, found: dict) -> None:

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def method(text: str) -> str:
+def method_text(text: str) -> str:
     """A `--method`, checked as far as that needs nothing heavy; for `add_argument(type=...)`."""
     try:
         read_method(text)
@@ -43,7 +43,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="where the object is: a mask file, the photo's alpha, found (alpha, else GrabCut; the"
         " default), or the whole frame",
     )
-    parser.add_argument("--method", type=method, default="nirne", metavar="METHOD", help=METHOD_HELP)
+    parser.add_argument("--method", type=method_text, default="nirne", metavar="METHOD", help=METHOD_HELP)
     parser.add_argument(
         "--weights",
         default="nirne-small",

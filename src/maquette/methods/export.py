@@ -1,0 +1,164 @@
+"""NiRNE as an ONNX file: the whole method but for framing, in one graph that takes any size.
+
+The graph holds the exposure normalisation, the network, and the average with the mirrored photo, so that a program
+in another language needs no arithmetic of ours: it resizes the square about the object to `maquette.size_px` and
+hands over linear colour in any units, and the mask. `maquette.methods.adapters.onnx` does the same.
+
+Torch's TorchScript-based exporter writes it. Torch prefers its newer one, which needs onnxscript besides and took
+thirty times as long for the same graph; both gave the same numbers.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from maquette.errors import InputError
+from maquette.geometry.vectors import unit
+from maquette.io.files import atomic_path
+from maquette.methods.nirne import NiRNE
+from maquette.nets.nirne import MULTIPLE
+from maquette.nets.nirne import NiRNE as NiRNENet
+
+OPSET = 17
+TOLERANCE = 1e-4  # of a normal's component, and of kappa relative to max(kappa, 1)
+_PERCENTILE = 0.95
+_SAMPLES = 16384  # as `nets.nirne.normalise_exposure`
+
+
+class Graph(nn.Module):
+    """What is exported: linear photo and mask to normals and kappa.
+
+    `normalise_exposure` again, with a sort for the percentile: ONNX has no quantile that leaves pixels out.
+    """
+
+    def __init__(self, net: NiRNENet, mirrored: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.mirrored = mirrored
+
+    def forward(
+        self, photo: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
+    ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
+        """Unit normals in the frame of memory, and concentrations, everywhere."""
+        seen = normalised(photo, mask)
+        normals, kappa = self.net(seen, mask)
+        if self.mirrored:
+            other, other_kappa = self.net(seen.flip(3), mask.flip(3))
+            other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+            normals, kappa = unit(normals + other, 1), (kappa + other_kappa.flip(3)) / 2
+        return normals, kappa
+
+
+def normalised(
+    linear: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """The same as `nets.nirne.normalise_exposure`, in operations that ONNX has."""
+    luminance = linear.mean(1).flatten(1)
+    inside = mask.flatten(1) > 0
+    pixels = luminance.shape[1]
+    step = (pixels + _SAMPLES - 1) // _SAMPLES
+    chosen = torch.arange((pixels + step - 1) // step, device=linear.device) * step
+    luminance, inside = luminance[:, chosen], inside[:, chosen]
+    ordered = torch.where(inside, luminance, torch.inf).sort(1).values
+    count = inside.sum(1, keepdim=True)
+    rank = _PERCENTILE * (count - 1).clamp_min(0).to(linear.dtype)
+    below = rank.floor()
+    low = ordered.gather(1, below.long())
+    high = ordered.gather(1, rank.ceil().long())
+    bright = torch.where(count > 0, low + (high - low) * (rank - below), 1.0).clamp_min(1e-6)
+    return (linear * (0.8 / bright).reshape(-1, 1, 1, 1)).clamp(1e-6, 1) ** (1 / 2.2) * mask
+
+
+def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:
+    """Write a method as ONNX; the same weights give the same bytes.
+
+    Args:
+        method: a loaded NiRNE; its `mirrored` decides whether the graph averages with the mirrored photo.
+        path: the file; it appears only once onnxruntime was seen to give torch's numbers.
+        weights: name of the weights, kept in the metadata.
+
+    Returns:
+        The largest differences to torch: `normals` of a component, `kappa` relative to max(kappa, 1).
+
+    Raises:
+        InputError: onnx or onnxruntime isn't installed, or the file can't be written.
+        RuntimeError: onnxruntime's numbers differ from torch's by more than `TOLERANCE`.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"export needs onnx and onnxruntime ({error}); pip install 'maquette[onnx]'") from error
+    graph = Graph(method.net, method.mirrored).eval().cpu()
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with atomic_path(path) as partial:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of the exporter's age, and of a step that is no constant in the graph
+            torch.onnx.export(
+                graph,
+                _example(2, 4 * MULTIPLE, 3 * MULTIPLE),
+                str(partial),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["photo", "mask"],
+                output_names=["normals", "kappa"],
+                dynamic_axes=dict.fromkeys(("photo", "mask", "normals", "kappa"), axes),
+            )
+        model = onnx.load(str(partial))
+        onnx.helper.set_model_props(model, _metadata(method, weights))
+        model.doc_string = "NiRNE of maquette: linear RGB (any exposure) and mask to unit surface normals and kappa"
+        onnx.checker.check_model(model)
+        partial.write_bytes(model.SerializeToString(deterministic=True))
+        session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
+        differences = _differences(graph, session, method.size_px)
+    return differences
+
+
+def _metadata(method: NiRNE, weights: str) -> dict[str, str]:
+    from maquette import __version__
+
+    return {
+        "maquette.version": __version__,
+        "maquette.method": "NiRNE",
+        "maquette.weights": weights,
+        "maquette.frame": "opengl",
+        "maquette.frame_in_words": "x right, y up, z towards the viewer",
+        "maquette.input": "linear",
+        "maquette.exposure": "normalised in the graph: 95th percentile of the mask's luminance at 0.8",
+        "maquette.framing": "object",
+        "maquette.size_px": str(method.size_px),
+        "maquette.size_multiple": str(MULTIPLE),
+        "maquette.mirrored": "averaged in the graph" if method.mirrored else "no",
+    }
+
+
+def _differences(graph: Graph, session, size_px: int) -> dict[str, float]:
+    largest = {"normals": 0.0, "kappa": 0.0}
+    for size in ((1, size_px, size_px), (2, 3 * MULTIPLE, 5 * MULTIPLE)):
+        photo, mask = _example(*size)
+        with torch.inference_mode():
+            normals, kappa = (tensor.numpy() for tensor in graph(photo, mask))
+        found = session.run(["normals", "kappa"], {"photo": photo.numpy(), "mask": mask.numpy()})
+        largest["normals"] = max(largest["normals"], float(np.abs(found[0] - normals).max()))
+        largest["kappa"] = max(largest["kappa"], float((np.abs(found[1] - kappa) / np.maximum(kappa, 1)).max()))
+    if max(largest.values()) > TOLERANCE:
+        raise RuntimeError(f"the exported graph differs from torch: {largest}, allowed is {TOLERANCE}")
+    return largest
+
+
+def _example(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """A matte ball, lit from above on the right.
+
+    Something a network has an opinion on: where a photo's normals and the mirrored photo's all but cancel, as
+    they may on noise, their average is ill-conditioned and no two programs agree.
+    """
+    y = torch.linspace(1.2, -1.2, height)[:, None]
+    x = torch.linspace(-1.2, 1.2, width)[None]
+    mask = (x**2 + y**2 < 1).float()
+    shading = (0.5 * x + 0.6 * y + 0.6 * (1 - x**2 - y**2).clamp_min(0).sqrt()).clamp_min(0)
+    photo = (0.05 + shading) * mask
+    return photo.expand(batch, 3, -1, -1).contiguous(), mask.expand(batch, 1, -1, -1).contiguous()
