@@ -101,6 +101,8 @@ class NiRNE:
 
 def weights_folder(weights: str | Path) -> Path:
     """The folder of a name or path; a name wins only if no such folder exists."""
+    if not str(weights):  # as a path, it would be the working folder
+        raise InputError("no such weights: the name is empty; give a name or a folder")
     path = Path(weights)
     if path.is_dir():
         return path
@@ -112,7 +114,11 @@ def weights_folder(weights: str | Path) -> Path:
 
 
 def _square(mask: Bool[Tensor, "height width"], name: str) -> tuple[int, int, int]:
-    """Top, left and side of the square around the mask, with a margin; it may leave the photo."""
+    """Top, left and side of the square around the mask, with a margin; it may leave the photo.
+
+    The margins left and right are equal, so that the square of a mirrored photo is the mirrored square; where
+    the object's height and width aren't both even or both odd, the one above is a pixel larger than the one below.
+    """
     rows, columns = torch.nonzero(mask.any(1)).flatten(), torch.nonzero(mask.any(0)).flatten()
     if not len(rows):
         raise InputError(f"{name}: the mask is empty; mark the object in it, or use --mask none")
@@ -121,6 +127,7 @@ def _square(mask: Bool[Tensor, "height width"], name: str) -> tuple[int, int, in
     if extent < MINIMUM_PX:
         raise InputError(f"{name}: the object is {extent} px across; at least {MINIMUM_PX} are needed")
     side = round(extent * (1 + 2 * MARGIN))
+    side += (side - (right - left)) % 2
     return (top + bottom - side) // 2, (left + right - side) // 2, side
 
 
