@@ -33,6 +33,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path, option: str) -> None:
+    """Make a folder and see that files can be made in it, before the work whose result belongs there.
+
+    Args:
+        folder: made if it isn't there.
+        option: what the user called it, such as `--run`, for the message.
+
+    Raises:
+        InputError: it can't be made or written.
+    """
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{option} {folder}: {error.strerror}; give a folder that can be written") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file or nothing.
 

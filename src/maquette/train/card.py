@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from maquette.errors import InputError
 from maquette.methods.nirne import weights_folder
 from maquette.synth.dataset import read_manifest
 from maquette.train.config import TrainConfig
@@ -53,9 +54,18 @@ def describe_run(
 
 
 def read_card(weights: str) -> dict[str, Any] | None:
-    """The card beside weights, if they have one."""
+    """The card beside weights, if they have one.
+
+    Raises:
+        InputError: no such weights, or a card that is no JSON.
+    """
     path = weights_folder(weights) / "card.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: no card in JSON ({error}); mend or delete it") from None
 
 
 def _hardware(place: str) -> str:

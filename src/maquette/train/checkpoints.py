@@ -4,15 +4,20 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.io.files import require_writable, write_bytes
 from maquette.nets.nirne import NiRNE
 from maquette.train.config import TrainConfig
+
+_CHECKPOINT, _LOG = "checkpoint.safetensors", "log.jsonl"
 
 
 @dataclass
@@ -34,12 +39,27 @@ def save(state: State, config: TrainConfig, run: Path) -> None:
     for parameter, moments in state.optimiser.state.items():
         tensors |= {f"adam.{key}.{names[id(parameter)]}": torch.as_tensor(value) for key, value in moments.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    part = run / ".checkpoint.part"
-    save_file(tensors, part, metadata={"step": str(state.step), "config": _describe(config)})
-    os.replace(part, run / "checkpoint.safetensors")
-    part = run / ".log.part"
-    part.write_text("".join(json.dumps(line) + "\n" for line in state.log))
-    os.replace(part, run / "log.jsonl")
+    metadata = {"step": str(state.step), "config": _describe(config)}
+    write_bytes(run / _CHECKPOINT, save_tensors(tensors, metadata))
+    write_bytes(run / _LOG, "".join(json.dumps(line) + "\n" for line in state.log).encode())
+
+
+def require_ready(config: TrainConfig, run: Path, init: dict[str, Tensor] | None = None) -> None:
+    """See that a run can start, or go on, before hours go into its data.
+
+    Raises:
+        InputError: a batch that doesn't spread over the processes, a run folder that can't be written, or one
+            that holds a damaged checkpoint or another configuration's; weights of another network.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    for phase in config.phases:
+        if phase.batch % world:
+            raise InputError(f"a batch of {phase.batch} photos doesn't spread over {world} processes; use a divisor")
+    require_writable(run, "--run")
+    if (run / _CHECKPOINT).exists():
+        _step_of(run, config)
+    if init is not None:
+        _fill(NiRNE(config.net), init)
 
 
 def start(config: TrainConfig, run: Path, device: torch.device, init: dict[str, Tensor] | None = None) -> State:
@@ -51,52 +71,79 @@ def start(config: TrainConfig, run: Path, device: torch.device, init: dict[str, 
     torch.manual_seed(config.seed)
     model = NiRNE(config.net)
     if init is not None:
-        try:
-            model.load_state_dict(init)
-        except RuntimeError as error:
-            raise InputError(
-                f"the initial weights don't fit the network ({' '.join(str(error).split())[:200]})"
-            ) from None
+        _fill(model, init)
     model.to(device)
     average = NiRNE(config.net).to(device)
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
     state = State(model, average, optimiser)
-    path = run / "checkpoint.safetensors"
-    if not path.exists():
-        return state
+    if (run / _CHECKPOINT).exists():
+        _restore(state, config, run, device)
+    return state
+
+
+def _fill(model: NiRNE, init: dict[str, Tensor]) -> None:
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-        tensors = load_file(path, device=str(device))
+        model.load_state_dict(init)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the initial weights don't fit the network ({reason})") from None
+
+
+def _restore(state: State, config: TrainConfig, run: Path, device: torch.device) -> None:
+    """Bring a fresh state to where the run's checkpoint left off."""
+    state.step = _step_of(run, config)
+    try:
+        tensors = load_file(run / _CHECKPOINT, device=str(device))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: damaged ({error}); delete it to start anew, or give another --run folder") from None
-    if not _compatible(metadata["config"], config, int(metadata["step"])):
-        raise InputError(f"{path}: was trained with another configuration; give another --run folder")
-    for prefix, module in (("model.", model), ("average.", average)):
-        module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-    for name, parameter in model.named_parameters():
+        raise _damaged(run / _CHECKPOINT, error) from None
+    for prefix, module in (("model.", state.model), ("average.", state.average)):
+        try:
+            module.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        except RuntimeError as error:
+            raise _damaged(run / _CHECKPOINT, error) from None
+    for name, parameter in state.model.named_parameters():
         moments = {
             key: tensors[f"adam.{key}.{name}"]
             for key in ("step", "exp_avg", "exp_avg_sq")
             if f"adam.{key}.{name}" in tensors
         }
         if moments:
-            optimiser.state[parameter] = moments | {"step": moments["step"].cpu()}
-    state.step = int(metadata["step"])
-    lines = (run / "log.jsonl").read_text().splitlines() if (run / "log.jsonl").exists() else []
-    state.log = [line for line in map(json.loads, lines) if line["step"] <= state.step]
-    return state
+            state.optimiser.state[parameter] = moments | {"step": moments["step"].cpu()}
+    try:
+        lines = (run / _LOG).read_text().splitlines() if (run / _LOG).exists() else []
+        state.log = [line for line in map(json.loads, lines) if line["step"] <= state.step]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise _damaged(run / _LOG, error) from None
+
+
+def _step_of(run: Path, config: TrainConfig) -> int:
+    """The step that the run's checkpoint was made at, if it is one of this configuration's."""
+    path = run / _CHECKPOINT
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        step = int(metadata["step"])
+        fits = _compatible(json.loads(metadata["config"]), config, step)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from None
+    if not fits:
+        raise InputError(f"{path}: was trained with another configuration; give another --run folder")
+    return step
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(f"{path}: damaged ({reason}); delete it to start anew, or give another --run folder")
 
 
 def _describe(config: TrainConfig) -> str:
     return json.dumps(asdict(config))
 
 
-def _compatible(there: str, config: TrainConfig, step: int) -> bool:
+def _compatible(old: dict[str, Any], config: TrainConfig, step: int) -> bool:
     """Whether a checkpoint at `step` is one of this config's: the phases that lie ahead may differ."""
-    old = json.loads(there)
     new = json.loads(_describe(config))
     begun = 0
     for index, (_, first, _) in enumerate(config.spans()):

@@ -24,7 +24,7 @@ from maquette.nets.nirne import NiRNE, normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, make_batch, mix, move
-from maquette.train.checkpoints import State, save, start
+from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase, TrainConfig
 
 EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
@@ -54,19 +54,10 @@ def train(
         init: weights to start from instead of random ones; a checkpoint in `run` wins.
 
     Raises:
-        InputError: missing data, a run folder of another config or one that can't be written, a batch that
-            doesn't spread over the processes.
+        InputError: missing data, or what `maquette.train.checkpoints.require_ready` refuses.
     """
+    require_ready(config, run, init)
     rank, world, place = _processes(device)
-    for phase in config.phases:
-        if phase.batch % world:
-            raise InputError(f"a batch of {phase.batch} photos doesn't spread over {world} processes; use a divisor")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / ".writable").touch()
-        (run / ".writable").unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{run}: can't be written ({error.strerror}); give another --run folder") from None
     state = start(config, run, place, init)
     network = (
         nn.parallel.DistributedDataParallel(state.model, find_unused_parameters=True) if world > 1 else state.model

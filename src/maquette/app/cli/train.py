@@ -43,14 +43,17 @@ def nirne(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.app.predictors import resolve_device
-    from maquette.io.files import write_bytes
+    from maquette.io.files import require_writable, write_bytes
     from maquette.methods.nirne import NiRNE
-    from maquette.train.card import describe_run
+    from maquette.train.card import describe_run, read_card
+    from maquette.train.checkpoints import require_ready
     from maquette.train.config import TRAINING
     from maquette.train.data import prepare_datasets
     from maquette.train.nirne import train
 
+    show_warnings_in_one_line()
     if not 0 < scale <= 100:
         raise InputError(f"--scale is {scale}; it must lie in 0..100")
     if not 0 <= seed < 2**32:
@@ -60,9 +63,15 @@ def nirne(
     config = replace(config, phases=phases, seed=seed, bf16=config.bf16 or bf16)
     if preset == "refine" and init is None:
         raise InputError("--preset refine goes on from trained weights; name them, such as --init nirne-small")
-    initial = NiRNE.from_pretrained(init).net.state_dict() if init is not None else None
+    initial = None
+    if init is not None:
+        initial = NiRNE.from_pretrained(init).net.state_dict()
+        read_card(init)  # a card that can't be read is told now, not when the training is done
     place = resolve_device(device)
     run = run or Path(f"runs/nirne-{preset}")
+    target = export or run / "weights"
+    require_ready(config, run, initial)
+    require_writable(target, "--export")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
         making = progress.add_task("data", total=None, note="")
@@ -78,7 +87,6 @@ def nirne(
         net = train(config, folders, run, place, held_out, report=report, init=initial)
     if os.environ.get("RANK", "0") != "0":  # one process of a distributed run writes
         return
-    target = export or run / "weights"
     NiRNE(net).save_pretrained(target)
     card = describe_run(target.name, config, run, folders, place, init)
     write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
