@@ -1,6 +1,7 @@
 """Photos in and images out: the only place where sRGB lives."""
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -26,7 +27,10 @@ def linear_to_srgb(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def read_photo(path: Path | str) -> Photo:
+Encoding = Literal["srgb", "linear", "auto"]
+
+
+def read_photo(path: Path | str, encoding: Encoding = "srgb") -> Photo:
     """Read a photo as linear colour.
 
     PNG, JPEG, WebP and TIFF of 8 or 16 bits are taken as sRGB (colour profiles are not looked at); EXR is
@@ -35,6 +39,8 @@ def read_photo(path: Path | str) -> Photo:
 
     Args:
         path: the file; the photo's name is the file's name.
+        encoding: of files that aren't EXR; `linear` takes the codes for light, as raw converters for measuring
+            write them, and `auto` does so for 16 bits alone.
 
     Raises:
         InputError: all that `read_pixels` refuses, and EXR files that hold NaN or infinity.
@@ -45,8 +51,10 @@ def read_photo(path: Path | str) -> Photo:
         rgb, alpha = _linear_from_float(path, pixels)
     else:
         largest = np.iinfo(pixels.dtype).max
-        curve = srgb_to_linear(torch.arange(largest + 1, dtype=torch.float64) / largest).float().numpy()
-        rgb = curve[pixels[..., :3]]
+        curve = torch.arange(largest + 1, dtype=torch.float64) / largest
+        if encoding == "srgb" or (encoding == "auto" and largest == 255):
+            curve = srgb_to_linear(curve)
+        rgb = curve.float().numpy()[pixels[..., :3]]
         alpha = pixels[..., 3] / np.float32(largest) if pixels.shape[-1] == 4 else None
     mask = None
     if alpha is not None and (alpha < 1).any():

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maquette.app.cli import photometric
 from maquette.app.cli.inputs import expand, require_distinct_stems
 from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import read_method
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run the verb; returns 0, or 2 if a photo of a batch failed."""
+    if photometric.is_asked_for(argv):
+        return photometric.main(argv)
     options = _parse(argv)
     photos = expand(options.photo)
     require_distinct_stems(photos)
@@ -39,15 +42,17 @@ def main(argv: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = Parser("normals", "Surface normals of photos: a normal map and a contact sheet of each.")
+    parser = Parser(
+        "normals",
+        "Surface normals of photos: a normal map and a contact sheet of each. Several photos"
+        " of one object under other lights: --method photometric --help.",
+    )
     parser.add_argument(
         "photo", nargs="+", metavar="PHOTO", help="png, jpg, webp, tiff or exr; a folder of them; a glob"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
-    parser.add_argument(
-        "--format", choices=FORMATS, default="png16", help="default: %(default)s"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)

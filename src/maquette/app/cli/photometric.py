@@ -1,0 +1,212 @@
+"""`maquette normals --method photometric --lights FILE PHOTO... -o DIR`: many photos of one object, one map.
+
+The map's name is that of the folder, if one folder was given, else that of the first photo as the command line
+names it. Photos that stand in plain alphabetical order, as a folder, a glob or a shell lists them, are taken
+in the order of their numbers instead (2 before 10), because rows of lights are; any other order is kept.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.app.cli.inputs import expand
+from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, show_warnings_in_one_line
+from maquette.errors import InputError
+from maquette.geometry.frames import camera_frame, describe
+
+if TYPE_CHECKING:
+    from maquette.io.lights import Lights
+    from maquette.methods.photometric import PhotometricResult
+    from maquette.types import Photo
+
+LEAST_PHOTOS = 3
+
+
+def is_asked_for(argv: list[str]) -> bool:
+    """Whether the arguments of `maquette normals` ask for photometric stereo, which has options of its own."""
+    return "--method=photometric" in argv or ("--method", "photometric") in pairwise(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Run the method; returns 0."""
+    options = _parse(argv)
+    paths = in_order([path for path in expand(options.photo) if not _same_file(path, options.mask)])
+    _require_photos(paths, options)
+    show_warnings_in_one_line()
+
+    # torch is imported only now, when all that can be wrong with the command line has been said
+    from maquette.app.pictures import contact_sheet
+    from maquette.geometry.directional import confidence_from_concentration
+    from maquette.io.images import write_png8
+    from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+
+    start = time.perf_counter()
+    lights = _lights(paths, options)
+    result = _solve(paths, lights, options)
+    name, suffix = _name(options.photo, paths), FORMAT_SUFFIXES[options.format]
+    normals = options.output / f"{name}.normals{suffix}"
+    write_normal_map(normals, result.normal_map, options.convention, options.format)
+    confidence = None
+    if options.confidence and result.normal_map.concentration is not None:
+        confidence = options.output / f"{name}.confidence{suffix}"
+        values = confidence_from_concentration(result.normal_map.concentration)
+        write_confidence(confidence, values * result.normal_map.mask, options.format)
+    sheet = options.output / f"{name}.sheet.png"
+    write_png8(sheet, contact_sheet(_shown(result, name), result.normal_map))
+    report = {
+        "photos": [str(path) for path in paths],
+        "normals": str(normals),
+        "confidence": None if confidence is None else str(confidence),
+        "sheet": str(sheet),
+        "convention": options.convention,
+        "frame": describe(camera_frame(options.convention).matrix),
+        **_findings(lights, result, options),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    if options.json:
+        print(json.dumps(report), flush=True)
+    else:
+        print(f"{len(paths)} photos -> {normals} ({report['seconds']:.1f} s)", flush=True)
+    return 0
+
+
+def in_order(paths: list[Path]) -> list[Path]:
+    """Photos in alphabetical order put in the order of the numbers in their names; another order kept."""
+    if paths != sorted(paths):
+        return paths
+    return sorted(paths, key=_by_numbers)
+
+
+def _by_numbers(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser("normals", "One normal map from several photos of one still object, each under another light.")
+    parser.add_argument("photo", nargs="+", metavar="PHOTO", help="at least 3 photos; a folder of them; a glob")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--method", required=True, choices=("photometric",), help="this method")
+    parser.add_argument(
+        "--lights", type=Path, metavar="FILE",
+        help="rows of x y z (towards the light), of x y z r g b, or with the photo's name before",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lights-convention", choices=CONVENTIONS, default="opengl", help="frame of the lights; default: %(default)s"
+    )
+    parser.add_argument(
+        "--intensities", type=Path, metavar="FILE", help="the lights' intensities: one number or three a row"
+    )
+    parser.add_argument(
+        "--sphere", choices=("chrome", "matte"), help="instead of --lights: tell them from a ball in the photos"
+    )
+    parser.add_argument(
+        "--sphere-region", metavar="CX,CY,R|FILE", help="the ball's circle in pixels, or a mask of its disc"
+    )
+    parser.add_argument("--solver", choices=("robust", "paper", "least-squares"), default="robust",
+                        help="which frames a pixel believes; default: %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--encoding", choices=("auto", "linear", "srgb"), default="auto",
+        help="of the photos; auto: 16 bits and EXR are linear, 8 bits sRGB",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mask", default="auto", metavar="FILE|alpha|auto|none",
+        help="where the object is: a mask file, the first photo's alpha, found (alpha, else GrabCut on the mean of"
+        " the photos; the default), or the whole frame",
+    )  # fmt: skip
+    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
+    parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
+    parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser.parse_args(argv)
+
+
+def _require_photos(paths: list[Path], options: argparse.Namespace) -> None:
+    if (options.lights is None) == (options.sphere is None):
+        raise InputError("--method photometric: give either --lights FILE or --sphere chrome|matte, not both")
+    if (options.sphere is None) != (options.sphere_region is None):
+        raise InputError("--sphere and --sphere-region CX,CY,R|FILE belong together; give both")
+    if options.intensities is not None and options.lights is None:
+        raise InputError("--intensities: goes with --lights; a ball tells its own")
+    if len(paths) < LEAST_PHOTOS:
+        raise InputError(f"--method photometric: {len(paths)} photos; at least {LEAST_PHOTOS} of one view are needed")
+
+
+def _same_file(path: Path, mask: str) -> bool:
+    return mask not in ("auto", "alpha", "none") and path.resolve() == Path(mask).resolve()
+
+
+def _name(given: list[str], paths: list[Path]) -> str:
+    folder = Path(given[0])
+    return folder.resolve().name or "photos" if len(given) == 1 and folder.is_dir() else paths[0].stem
+
+
+def _photos(paths: list[Path], options: argparse.Namespace, what: str) -> "Iterator[Photo]":
+    """The photos, read one after the other under a progress bar."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from maquette.io.images import read_photo
+
+    hidden = not sys.stderr.isatty()
+    for path in track(paths, what, console=Console(stderr=True), transient=True, disable=hidden):
+        yield read_photo(path, options.encoding)
+
+
+def _lights(paths: list[Path], options: argparse.Namespace) -> "Lights":
+    from maquette.io.lights import read_lights
+    from maquette.methods.photometric import lights_from_sphere, read_circle
+    from maquette.shading.solve import check_lights
+
+    if options.sphere is None:
+        lights = read_lights(options.lights, paths, options.lights_convention, options.intensities)
+    else:
+        circle = read_circle(options.sphere_region)
+        lights = lights_from_sphere(_photos(paths, options, "lights"), options.sphere, circle)
+    check_lights(lights.directions, lights.source)
+    return lights
+
+
+def _solve(paths: list[Path], lights: "Lights", options: argparse.Namespace) -> "PhotometricResult":
+    from maquette.io.images import read_photo
+    from maquette.methods.masks import object_mask
+    from maquette.methods.photometric import mean_photo, photometric_stereo
+
+    scene = read_photo(paths[0], options.encoding)
+    if options.mask == "auto" and scene.mask is None:  # no single photo shows all of the object
+        scene = mean_photo(_photos(paths, options, "mask"), lights)
+    mask = object_mask(scene, options.mask)
+    return photometric_stereo(_photos(paths, options, "normals"), lights, mask, options.solver)
+
+
+def _shown(result: "PhotometricResult", name: str) -> "Photo":
+    """The albedo as the photo of the contact sheet, so exposed that one pixel in a hundred is white."""
+    import numpy as np
+
+    from maquette.types import Photo
+
+    mask = result.normal_map.mask
+    white = max(float(np.percentile(result.albedo[mask].numpy(), 99)), 1e-12)
+    return Photo(result.albedo / white, mask, name)
+
+
+def _findings(lights: "Lights", result: "PhotometricResult", options: argparse.Namespace) -> dict[str, Any]:
+    """What was used and what came out, for `--json`."""
+    solution = result.solution
+    finite = solution.conditioning[solution.conditioning.isfinite()]
+    return {
+        "solver": options.solver,
+        "encoding": options.encoding,
+        "lights": [[round(float(value), 6) for value in light] for light in lights.directions],
+        "intensities": [[round(float(value), 6) for value in light] for light in lights.intensities],
+        "lights_by_name": lights.named,
+        "pixels": int(result.normal_map.mask.sum()),
+        "median_residual": round(float(solution.residual.median()), 6),
+        "median_conditioning": round(float(finite.median()), 3) if len(finite) else None,
+    }
