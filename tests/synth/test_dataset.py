@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numba
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from maquette.app.cli.main import main
 from maquette.errors import InputError
@@ -113,6 +114,80 @@ def test_nothing_is_made_twice(tiny_shapes, monkeypatch):
     assert told == [0, 1]
 
 
+@pytest.fixture
+def small(tiny_shapes, tmp_path, monkeypatch):
+    """A copy of the tiny dataset to break, and the generator that made it."""
+    for name, data in contents(tiny_shapes).items():
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.setattr(dataset, "sample_solid", partial(dataset.sample_solid, side=32))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["cut off", "too long", "empty", "junk", "other keys", "of a smaller dataset"])
+def test_a_damaged_shard_is_made_again_and_named(small, tiny_shapes, kind):
+    path = small / "shard-000001.safetensors"
+    whole = path.read_bytes()
+    arrays = load_file(path)
+    broken = {
+        "cut off": whole[:-1],
+        "too long": whole + b"0",
+        "empty": b"",
+        "junk": b"junk" * 1000,
+        "other keys": save({"depth": arrays["depth"]}),
+        "of a smaller dataset": save({key: array[:2] for key, array in arrays.items()}),
+    }
+    path.write_bytes(broken[kind])
+    with pytest.warns(UserWarning, match=r"shard-000001.safetensors: damaged [^\n]*; it is made again$") as told:
+        generate(small, read_manifest(small))
+    assert len(told) == 1
+    assert contents(small) == contents(tiny_shapes)
+
+
+def test_the_verb_tells_of_a_damaged_shard_in_one_line(small, tiny_shapes, capsys):
+    (small / "shard-000001.safetensors").write_bytes(b"")
+    options = ["--count", "10", "--seed", "3", "--views", "2", "--size-px", "32", "--threads", "1"]
+    before = numba.get_num_threads()
+    try:
+        assert main(["dataset", "shapes", "-o", str(small), *options]) == 0
+    finally:
+        numba.set_num_threads(before)
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{small}: 10 shapes")
+    assert err.count("\n") == 1
+    assert err.startswith("maquette: warning: ")
+    assert "shard-000001" in err
+    assert contents(small) == contents(tiny_shapes)
+
+
+def test_shards_of_an_older_generator_are_kept_but_not_made(small):
+    text = (small / "manifest.json").read_text()
+    (small / "manifest.json").write_text(text.replace(f'"format": {dataset.FORMAT}', '"format": 1'))
+    generate(small, read_manifest(small))
+    (small / "shard-000001.safetensors").unlink()
+    with pytest.raises(InputError, match=f"shard-000001.*missing.*makes format {dataset.FORMAT}, not 1"):
+        generate(small, read_manifest(small))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shapes", "--count", "1", "--threads", "-1"], "--threads is -1"),
+        (["shapes", "--count", "2.5"], "2.5"),
+        (["shapes", "--count", "1", "--seed", "-1"], "seed is -1"),
+        (["preview", "--seed", "-1"], "seed is -1"),
+        (["preview", "--count", "0"], "count is 0"),
+    ],
+)
+def test_a_wrong_option_is_one_line(tmp_path, capsys, arguments, message):
+    target = tmp_path / ("new" if arguments[0] == "shapes" else "new.png")
+    assert main(["dataset", arguments[0], "-o", str(target), *arguments[1:]]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert message in err
+    assert not target.exists()
+
+
 def test_another_dataset_is_refused(tiny_shapes, capsys):
     before = contents(tiny_shapes)
     assert main(["dataset", "shapes", "-o", str(tiny_shapes), "--count", "10", "--seed", "4"]) == 2
@@ -122,7 +197,21 @@ def test_another_dataset_is_refused(tiny_shapes, capsys):
     assert contents(tiny_shapes) == before
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"count": 1, "colour": 2}', '{"count": -3}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"count": 1, "colour": 2}',
+        '{"count": -3}',
+        '{"count": 2.5}',
+        '{"count": "2"}',
+        '{"count": true}',
+        '{"count": 2, "detail": "much"}',
+        "{",
+        '{"count": 1, "format": 9}',
+    ],
+)
 def test_a_damaged_manifest_is_one_line(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"^[^\n]+$"):

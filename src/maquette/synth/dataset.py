@@ -6,11 +6,13 @@ where it stopped, and any number of processes or machines can share the work by 
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from maquette.errors import InputError
@@ -33,7 +35,7 @@ class DatasetSpec:
         views: cameras per shape.
         size_px: side of the square G-buffers.
         detail: surface detail of every shape in [0, 1]; `None` draws it by shape.
-        format: version of the generator.
+        format: version of the generator; older ones can be read, not made.
     """
 
     count: int
@@ -44,7 +46,8 @@ class DatasetSpec:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        for name, low, high in (("count", 1, 10**8), ("views", 1, 10**4), ("size_px", 16, 4096), ("seed", 0, 2**63)):
+        whole = {"count": (1, 10**8), "views": (1, 10**4), "size_px": (16, 4096), "seed": (0, 2**63)}
+        for name, (low, high) in (whole | {"format": (1, FORMAT)}).items():
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in {low}..{high}")
         if self.detail is not None and not 0 <= self.detail <= 1:
@@ -63,7 +66,7 @@ def generate(
     done: Callable[[int], None] | None = None,
     shapes: int | None = None,
 ) -> None:
-    """Write the shards that are missing.
+    """Write the shards that are missing, and those that are damaged, which a warning names.
 
     Args:
         directory: folder of the dataset.
@@ -71,12 +74,23 @@ def generate(
         shard: part i of n: every n-th shard from the i-th on.
         done: told each shard's number.
         shapes: only the shards of the first so many shapes.
+
+    Raises:
+        InputError: the folder holds another dataset or can't be written, or lacks shards of a generator that
+            this isn't any more.
     """
     open_manifest(directory, spec)
     wanted = spec.shards if shapes is None else min(-(-shapes // SHAPES_PER_SHARD), spec.shards)
     for number in range(shard[0], wanted, shard[1]):
         path = shard_path(directory, number)
-        if not path.exists():
+        fault = shard_fault(path, spec, number) if path.exists() else "missing"
+        if fault and spec.format != FORMAT:
+            raise InputError(
+                f"{path}: {fault}, and this generator makes format {FORMAT}, not {spec.format}; choose an empty folder"
+            )
+        if fault:
+            if path.exists():
+                warnings.warn(f"{path}: {fault}; it is made again", stacklevel=2)
             write_bytes(path, save(make_shard(spec, number)))
         if done is not None:
             done(number)
@@ -94,21 +108,47 @@ def open_manifest(directory: Path, spec: DatasetSpec) -> None:
 
 
 def read_manifest(directory: Path) -> DatasetSpec:
-    """The spec of a dataset on disk."""
+    """The spec of a dataset on disk.
+
+    Raises:
+        InputError: the manifest isn't there, or isn't one.
+    """
     path = directory / "manifest.json"
     try:
-        return DatasetSpec(**json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        for name, value in values.items():
+            if type(value) is not int and name != "detail":
+                raise TypeError(f"{name} is {value!r}; a whole number is needed")
+        if type(values.get("detail")) not in (int, float, type(None)):
+            raise TypeError(f"detail is {values['detail']!r}; a number or null is needed")
+        return DatasetSpec(**values)
     except FileNotFoundError:
         raise InputError(
             f"{path}: not there; make the dataset with `maquette dataset shapes -o {directory} --count N`"
         ) from None
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{path}: not a dataset manifest ({error})") from None
 
 
 def shard_path(directory: Path, number: int) -> Path:
     """Where a shard lies."""
     return directory / f"shard-{number:06d}.safetensors"
+
+
+def shard_fault(path: Path, spec: DatasetSpec, number: int) -> str:
+    """What is wrong with a shard, as far as its header and its length tell; empty if nothing is."""
+    shapes = min(SHAPES_PER_SHARD, spec.count - number * SHAPES_PER_SHARD)
+    image = (shapes * spec.views, spec.size_px, spec.size_px)
+    expected = {key: [*image, 2] if key == "normal" else [*image] for key in ("normal", "depth", "lit", "openness")}
+    try:
+        with safe_open(path, framework="np") as file:  # refuses a file whose length isn't what its header says
+            found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        return f"damaged ({error})"
+    wrong = [key for key, shape in expected.items() if found.get(key) != shape] + [
+        key for key in ("lights", "camera") if found.get(key, [0])[0] != image[0]
+    ]
+    return f"damaged ({', '.join(wrong)}: not of the manifest's size)" if wrong else ""
 
 
 def make_shard(spec: DatasetSpec, number: int) -> dict[str, np.ndarray]:

@@ -34,9 +34,10 @@ def contact_sheet(
         done: told the number of every finished sample.
 
     Raises:
-        InputError: `count` or `size_px` is out of range.
+        InputError: `count`, `seed` or `size_px` is out of range.
     """
-    for name, value, low, high in (("count", count, 1, 10_000), ("size_px", size_px, 16, 1024)):
+    ranges = (("count", count, 1, 10_000), ("seed", seed, 0, 2**63), ("size_px", size_px, 16, 1024))
+    for name, value, low, high in ranges:
         if not low <= value <= high:
             raise InputError(f"{name} is {value}; it must lie in {low}..{high}")
     generator = torch.Generator().manual_seed(seed)

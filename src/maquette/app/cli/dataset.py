@@ -33,12 +33,16 @@ def shapes(
         threads: CPU threads; 0 takes all.
     """
     part = _part(shard)
+    if threads < 0:
+        raise InputError(f"--threads is {threads}; it must be 0, for all, or more")
     import numba
 
+    from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.synth.dataset import DatasetSpec, generate
 
     if threads:
         numba.set_num_threads(min(threads, numba.get_num_threads()))
+    show_warnings_in_one_line()
     spec = DatasetSpec(count, seed, views, size_px, detail)
     with _progress() as progress:
         task = progress.add_task("shards", total=len(range(part[0], spec.shards, part[1])))
@@ -62,9 +66,11 @@ def preview(
     """
     if output.suffix.lower() != ".png":
         raise InputError(f"{output}: a preview is a PNG; give a name that ends in .png")
+    from maquette.io.files import require_writable
     from maquette.io.images import write_png8
     from maquette.synth.preview import contact_sheet
 
+    require_writable(output.parent, "-o")
     with _progress() as progress:
         task = progress.add_task("samples", total=count)
         sheet = contact_sheet(count, seed, size_px, lambda _: progress.advance(task))
