@@ -5,7 +5,8 @@ import pytest
 
 from maquette.geometry import field as f
 from maquette.synth.builder import Builder, polygon_distance, random_rotation
-from maquette.synth.shapes import FAMILIES, sample_field
+from maquette.synth.families import FAMILIES
+from maquette.synth.shapes import sample_field
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (200, 3))
 
