@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import savemat
 
 from maquette import metrics
-from maquette.bench import datasets
+from maquette.bench import datasets, pathtrace
 from maquette.bench.pathtrace import Render
 from maquette.errors import InputError
+from maquette.io.images import write_png8, write_png16
 from maquette.types import Camera, NormalMap
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -60,7 +62,8 @@ def test_luces_has_x_to_the_right_and_drops_what_has_no_truth(data, tmp_path):
         assert 0.001 < float(sharp.sum() / silhouette.sum()) < 0.5
 
 
-def test_a_missing_set_says_what_and_where(tmp_path):
+def test_a_missing_set_says_what_and_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "renderer_version", lambda: "any")
     for name, where in (
         ("diligent", "ballPNG"),
         ("luces", "luces"),
@@ -92,3 +95,91 @@ def test_a_render_is_made_once_and_read_back_the_same(tmp_path, monkeypatch):
         assert torch.equal(truth.normals, normals)
         assert torch.equal(truth.mask, mask)
     assert calls == [(5, "metal")]
+    # One that isn't whole any more is told of and made again.
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.warns(UserWarning, match=r"thing.npz: is damaged [^\n]*; it is made again"):
+        found, _ = datasets._cached(path, tmp_path, lambda: (np.eye(3), np.zeros((1, 3), int)), 5, "metal")
+    assert torch.equal(found, codes)
+    assert len(calls) == 2
+
+
+def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkeypatch):
+    from maquette.synth import dataset
+
+    asked = []
+
+    def cached(path, *_, **__):
+        asked.append(path.relative_to(tmp_path))
+        raise InputError("enough")
+
+    monkeypatch.setattr(datasets, "_cached", cached)
+    (tmp_path / "meshes" / "scans").mkdir(parents=True)
+    (tmp_path / "meshes" / "scans" / "cup.obj").touch()
+    for version, format in (("mitsuba-3.0-1", 2), ("mitsuba-3.1-1", 2), ("mitsuba-3.1-1", 3)):
+        monkeypatch.setattr(datasets, "renderer_version", lambda version=version: version)
+        monkeypatch.setattr(dataset, "FORMAT", format)
+        for name in ("pathtraced", "scans"):
+            with pytest.raises(InputError, match="enough"):
+                next(iter(datasets.SETS[name](tmp_path, tmp_path)))
+    assert len({path.parent for path in asked if path.stem == "cup-0"}) == 2  # a mesh is not the generator's
+    assert len({path.parent for path in asked if path.stem == "000-diffuse"}) == 3
+
+
+def test_the_version_of_the_renderer():
+    version = pytest.importorskip("mitsuba", reason="path tracing needs the extra [render]").__version__
+    assert datasets.renderer_version() == f"mitsuba-{version}-{pathtrace.FORMAT}"
+
+
+@pytest.fixture
+def tiny_diligent(tmp_path):
+    """A ball and a bear of sixteen pixels, all of whose files are whole."""
+    for name in datasets.DILIGENT_OBJECTS:
+        folder = tmp_path / "diligent" / f"{name}PNG"
+        folder.mkdir(parents=True)
+        write_png8(folder / "mask.png", torch.full((16, 16), 255, dtype=torch.uint8))
+        savemat(folder / "Normal_gt.mat", {"Normal_gt": np.tile([0.0, 0.0, 1.0], (16, 16, 1))})
+        np.savetxt(folder / "light_intensities.txt", np.full((96, 3), 0.5))
+        for number in datasets.DILIGENT_IMAGES:
+            write_png16(
+                folder / f"{number:03d}.png", torch.full((16, 16, 3), 30_000, dtype=torch.int32).to(torch.uint16)
+            )
+    return tmp_path
+
+
+def test_a_whole_set_is_read(tiny_diligent):
+    samples = list(datasets.diligent(tiny_diligent, tiny_diligent))
+    assert len(samples) == 20
+    assert torch.allclose(samples[0].photo.rgb, torch.tensor(2 * 30_000 / 65_535))
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk" * 50, b"MATLAB 5.0 MAT-file" + bytes(200)])
+@pytest.mark.parametrize("name", ["Normal_gt.mat", "light_intensities.txt", "025.png", "mask.png"])
+def test_a_damaged_file_of_a_set_is_named_in_one_line(tiny_diligent, name, junk):
+    path = tiny_diligent / "diligent" / "bearPNG" / name
+    path.write_bytes(junk)
+    with pytest.raises(InputError, match=rf"^{path}: [^\n]+$"):
+        list(datasets.diligent(tiny_diligent, tiny_diligent))
+    path.unlink()
+    with pytest.raises(InputError, match=rf"^{path}: no such file$"):
+        list(datasets.diligent(tiny_diligent, tiny_diligent))
+
+
+def test_files_that_do_not_fit_each_other_are_named(tiny_diligent):
+    folder = tiny_diligent / "diligent" / "ballPNG"
+    savemat(folder / "Normal_gt.mat", {"Normal_gt": np.ones((16, 8, 3))})
+    with pytest.raises(InputError, match=r"Normal_gt.mat: has the shape \(16, 8, 3\); \(16, 16, 3\) is needed"):
+        list(datasets.diligent(tiny_diligent, tiny_diligent))
+    savemat(folder / "Normal_gt.mat", {"other": np.ones((16, 16, 3))})
+    with pytest.raises(InputError, match=r"Normal_gt.mat: .*Normal_gt"):
+        list(datasets.diligent(tiny_diligent, tiny_diligent))
+
+
+@pytest.mark.parametrize("text", ["", "junk", "v 0 0 0\n"])
+def test_a_junk_mesh_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(datasets, "renderer_version", lambda: "any")
+    path = tmp_path / "meshes" / "scans" / "cup.obj"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "environments").mkdir()
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"^{path}: [^\n]+$"):
+        next(iter(datasets.scans(tmp_path, tmp_path)))

@@ -110,7 +110,9 @@ def test_the_verb_with_nothing_to_measure_says_so_and_fails(tmp_path, capsys):
     output = tmp_path / "out"
     arguments = ["normals", "--data", str(tmp_path), "--sets", "diligent", "luces", "--method", "flat"]
     assert verb.main([*arguments, "-o", str(output)]) == 2
-    assert capsys.readouterr().out.count("**Not run:**") == 2
+    out, err = capsys.readouterr()
+    assert out.count("**Not run:**") == 2
+    assert [line.split(":")[1] for line in err.splitlines()] == [" diligent not run", " luces not run"]
     assert set(json.loads((output / "bench.json").read_text())["sets"]) == {"diligent", "luces"}
     assert (output / "bench.md").read_text().count("no such folder") == 2
 
@@ -119,13 +121,33 @@ def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
     from maquette.bench import datasets
 
     monkeypatch.setitem(datasets.SETS, "luces", lambda data, cache: iter([sample("a", "1", 25)]))
-    arguments = ["normals", "--data", str(tmp_path), "--sets", "luces", "scans", "--method", "flat"]
-    assert verb.main([*arguments, "-o", str(tmp_path / "out"), "--json"]) == 0
+    rendered = []
+    monkeypatch.setattr(report, "markdown", lambda results, real=report.markdown: rendered.append(1) or real(results))
+    arguments = ["normals", "--data", str(tmp_path), "--method", "flat", "-o", str(tmp_path / "out"), "--json"]
+    assert verb.main([*arguments, "--sets", "luces"]) == 0
+    capsys.readouterr()
+    # A set that can't be run leaves the others, in either order, and is told by the exit code.
+    assert verb.main([*arguments, "--sets", "scans", "luces"]) == 2
+    assert len(rendered) == 2  # once a run
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "out" / "bench.json").read_text())
     assert printed["sets"]["luces"]["mean"]["flat"]["mean"] == pytest.approx(25, abs=1e-3)
     assert "no such folder" in printed["sets"]["scans"]["missing"]
     assert (tmp_path / "out" / "luces.png").stat().st_size > 500
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    from maquette.bench import datasets
+
+    def work(*_):
+        raise AssertionError("the work began")
+
+    monkeypatch.setitem(datasets.SETS, "luces", work)
+    (tmp_path / "file").write_text("in the way")
+    arguments = ["normals", "--data", str(tmp_path), "--sets", "luces", "--method", "flat"]
+    for output in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=rf"^-o {output}: [^\n]*give a folder that can be written$"):
+            verb.main([*arguments, "-o", str(output)])
 
 
 def test_the_verb_refuses_a_data_folder_that_is_not_there(tmp_path):

@@ -4,9 +4,11 @@ Nothing here may tune or train anything. Each function takes the data folder and
 samples in a fixed order; what is missing raises an InputError that says what and where.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +18,9 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from maquette import metrics
-from maquette.bench.pathtrace import MATERIALS, render_scene
+from maquette.bench.pathtrace import MATERIALS, render_scene, renderer_version
 from maquette.errors import InputError
-from maquette.io.decode import read_pixels
+from maquette.io.decode import read_pixels, require_file
 from maquette.io.files import atomic_path
 from maquette.io.images import read_mask, read_photo, srgb_to_linear
 from maquette.types import NormalMap, Photo
@@ -34,6 +36,7 @@ LUCES_UNIT_TOLERANCE = 0.1  # a stored normal whose length is further from 1 tha
 
 Traced = tuple[UInt8[Tensor, "height width 3"], NormalMap]  # a photo as 8-bit sRGB, and its truth
 Mesh = tuple[np.ndarray, np.ndarray]  # vertices (n, 3), faces (m, 3)
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,18 @@ def diligent(data: Path, cache: Path) -> Iterator[Sample]:
     for name in DILIGENT_OBJECTS:
         folder = _require_folder(data / "diligent" / f"{name}PNG", "the photos of DiLiGenT")
         mask = read_mask(folder / "mask.png")
-        normals = torch.from_numpy(loadmat(folder / "Normal_gt.mat")["Normal_gt"]).float()
-        truth = _truth(normals, mask)
-        intensities = np.loadtxt(folder / "light_intensities.txt", dtype=np.float32)
+        normals = _read(folder / "Normal_gt.mat", lambda path: loadmat(path)["Normal_gt"].astype(np.float32))
+        _require_shape(folder / "Normal_gt.mat", normals, (*mask.shape, 3))
+        truth = _truth(torch.from_numpy(normals), mask)
+        intensities = _read(folder / "light_intensities.txt", lambda path: np.loadtxt(path, dtype=np.float32, ndmin=2))
+        _require_shape(folder / "light_intensities.txt", intensities, (96, 3))
         for number in DILIGENT_IMAGES:
             path = folder / f"{number:03d}.png"
-            rgb = read_pixels(path).astype(np.float32) / 65535 / intensities[number - 1]
+            pixels = read_pixels(path)[..., :3]
+            if pixels.dtype != np.uint16:
+                raise InputError(f"{path}: holds {pixels.dtype}; the photos of DiLiGenT have 16 bits a channel")
+            _require_shape(path, pixels, (*mask.shape, 3))
+            rgb = pixels.astype(np.float32) / 65535 / intensities[number - 1]
             photo = Photo(torch.from_numpy(rgb), mask, f"{name}/{path.name}")
             yield Sample(name, path.stem, photo, truth)
 
@@ -90,7 +99,11 @@ def luces(data: Path, cache: Path) -> Iterator[Sample]:
         folder = _require_folder(data / "luces", "the photos of LUCES")
         photo = read_photo(folder / "images" / f"{name}.png")
         mask = read_mask(folder / "mask" / f"{name}.png")
-        codes = torch.tensor(read_pixels(folder / "normals" / f"{name}.png")[..., :3])
+        path = folder / "normals" / f"{name}.png"
+        codes = torch.tensor(read_pixels(path)[..., :3])
+        if codes.dtype != torch.uint8:
+            raise InputError(f"{path}: holds {codes.dtype}; the normals of LUCES have 8 bits a channel")
+        _require_shape(path, codes, (*mask.shape, 3))
         normals = 2 * codes.float() / 255 - 1
         length = torch.linalg.vector_norm(normals, dim=-1, keepdim=True)
         known = (length[..., 0] - 1).abs() <= LUCES_UNIT_TOLERANCE
@@ -109,12 +122,13 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
     paths = sorted(folder.glob("*.obj"))
     if not paths:
         raise InputError(f"{folder}: holds no .obj; the scanned meshes belong there")
+    folder_of_renders = cache / renderer_version() / "scans"
     for place, path in enumerate(paths):
         for view in range(SCAN_VIEWS):
             traced = _cached(
-                cache / "scans" / f"{path.stem}-{view}.npz",
+                folder_of_renders / f"{path.stem}-{view}.npz",
                 data,
-                lambda path=path: _read_mesh(path),
+                lambda path=path: _read(path, _read_mesh),
                 seed=place * SCAN_VIEWS + view,
                 material=None,
             )
@@ -127,13 +141,15 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
     Raises:
         InputError: the environments or Mitsuba are missing.
     """
+    from maquette.synth.dataset import FORMAT
     from maquette.synth.shapes import sample_mesh
 
+    folder_of_renders = cache / renderer_version() / f"shapes-{FORMAT}"
     for material in MATERIALS:
         for view in range(SHAPES_PER_MATERIAL):
             index = MATERIALS.index(material) * SHAPES_PER_MATERIAL + view
             traced = _cached(
-                cache / "shapes" / f"{index:03d}-{material}.npz",
+                folder_of_renders / f"{index:03d}-{material}.npz",
                 data,
                 lambda index=index: sample_mesh(HELD_OUT_SEED, index, MESH_SIDE),
                 seed=HELD_OUT_SEED + index,
@@ -143,11 +159,12 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
 
 
 def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, material: str | None) -> Traced:
-    """The photo and truth in the file; made, and the file with it, if it isn't there."""
+    """The photo and truth in the file; made, and the file with it, if it isn't there or is damaged."""
     if path.exists():
-        with np.load(path) as held:
-            codes, normals, mask = (torch.from_numpy(held[key]) for key in ("codes", "normals", "mask"))
-        return codes, NormalMap(normals, mask)
+        try:
+            return _read(path, _read_render)
+        except InputError as error:
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
     folder = _require_folder(data / "environments", "the environment maps")
     environments = sorted(p for p in folder.iterdir() if p.suffix in (".exr", ".hdr"))
     render = render_scene(*mesh(), environments, seed, material)
@@ -166,9 +183,32 @@ def _traced_sample(group: str, view: str, codes: Tensor, truth: NormalMap) -> Sa
     return Sample(group, view, Photo(rgb, truth.mask, f"{group}, {view}"), truth)
 
 
+def _read(path: Path, reader: Callable[[Path], Held]) -> Held:
+    """What a library reads from a file; whatever it raises on a bad one is an InputError that names the file."""
+    require_file(path)
+    try:
+        return reader(path)
+    except Exception as error:  # such readers raise anything, from KeyError to struct.error
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{path}: is damaged or isn't what the set holds ({reason})") from error
+
+
+def _read_render(path: Path) -> Traced:
+    with np.load(path, allow_pickle=False) as held:
+        codes, normals, mask = (torch.from_numpy(held[key]) for key in ("codes", "normals", "mask"))
+    return codes, NormalMap(normals, mask)
+
+
 def _read_mesh(path: Path) -> Mesh:
     mesh = trimesh.load_mesh(path)
+    if not len(mesh.faces):
+        raise ValueError("no triangles")
     return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+
+
+def _require_shape(path: Path, array: np.ndarray | Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(array.shape) != shape:
+        raise InputError(f"{path}: has the shape {tuple(array.shape)}; {shape} is needed")
 
 
 def _truth(normals: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"]) -> NormalMap:

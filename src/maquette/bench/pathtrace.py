@@ -7,6 +7,7 @@ the viewer, and no normal needs a conversion. Mitsuba is an optional part: `pip 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from maquette.errors import InputError
 from maquette.io.images import read_photo, to_srgb8
 from maquette.types import Camera, NormalMap
 
+FORMAT = 1  # raise it when the same mesh, environments and seed would give other bytes
 MATERIALS = ("diffuse", "plastic", "metal")
 METALS = ("Al", "Au", "Cu", "Ag")
 CREASE_RAD = np.deg2rad(40)  # edges that bend more stay sharp; the others are shaded smoothly
 TRUTH_SAMPLES = 16
+_NEEDED = "path tracing needs Mitsuba 3; pip install 'maquette[render]'"
 MARGIN = 1.08  # the frame is so much larger than the object
 
 
@@ -41,6 +44,18 @@ class Render:
     codes: UInt8[Tensor, "height width 3"]
     truth: NormalMap
     camera: Camera
+
+
+def renderer_version() -> str:
+    """What a render's bytes follow from, besides its arguments; a name for a folder of them.
+
+    Raises:
+        InputError: Mitsuba isn't installed.
+    """
+    try:
+        return f"mitsuba-{version('mitsuba')}-{FORMAT}"
+    except PackageNotFoundError:
+        raise InputError(_NEEDED) from None
 
 
 def render_scene(
@@ -105,7 +120,7 @@ def load_mitsuba() -> Any:
     try:
         import mitsuba
     except ImportError as error:
-        raise InputError("path tracing needs Mitsuba 3; pip install 'maquette[render]'") from error
+        raise InputError(_NEEDED) from error
     mitsuba.set_variant("scalar_rgb")
     return mitsuba
 

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from maquette.app.cli.parser import METHOD_HELP, Parser, method_text
+from maquette.app.cli.parser import METHOD_HELP, Parser, method_text, show_warnings_in_one_line
 from maquette.app.method_names import read_method
 from maquette.errors import InputError
 
@@ -13,7 +13,7 @@ SETS = ("diligent", "luces", "pathtraced", "scans")
 
 
 def main(argv: list[str]) -> int:
-    """Run the verb: print the table, save it with pictures; returns 0, or 2 if no set could be run."""
+    """Run the verb: print the table, save it with pictures; returns 0, or 2 if a set couldn't be run."""
     options = _parse(argv)
     if not options.data.is_dir():
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
@@ -22,10 +22,12 @@ def main(argv: list[str]) -> int:
     from maquette.bench.datasets import SETS as LOADERS
     from maquette.bench.evaluate import SetResult, evaluate
     from maquette.bench.report import as_json, markdown
+    from maquette.io.files import require_writable
 
+    require_writable(options.output, "-o")
+    show_warnings_in_one_line()
     predictors = {
-        label: build_predictor(name, options.weights, options.device)
-        for label, name in _labels(options.method).items()
+        label: build_predictor(name, options.weights, options.device) for label, name in _labels(options.method).items()
     }
     results = {}
     for name in options.sets:
@@ -35,11 +37,13 @@ def main(argv: list[str]) -> int:
         except InputError as error:
             # A set that can't be run stays in the table, with its reason, beside those that can.
             results[name] = SetResult(missing=str(error))
+            print(f"maquette: {name} not run: {error}", file=sys.stderr)
     about = {"weights": options.weights} if "nirne" in predictors else {}
     found = as_json(results, about)
-    _save(options.output, results, found)
-    print(json.dumps(found) if options.json else markdown(results).rstrip())
-    return 2 if all(result.missing for result in results.values()) else 0
+    table = markdown(results)
+    _save(options.output, results, found, table)
+    print(json.dumps(found) if options.json else table.rstrip())
+    return 2 if any(result.missing for result in results.values()) else 0
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -90,12 +94,11 @@ def _labels(methods: list[str]) -> dict[str, str]:
     return labels
 
 
-def _save(folder: Path, results: dict, found: dict) -> None:
+def _save(folder: Path, results: dict, found: dict, table: str) -> None:
     from maquette.bench.pictures import calibration_plot, strips
-    from maquette.bench.report import markdown
     from maquette.io.files import atomic_path, write_bytes
 
-    write_bytes(folder / "bench.md", markdown(results).encode())
+    write_bytes(folder / "bench.md", table.encode())
     write_bytes(folder / "bench.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, result in results.items():
         if result.missing:
