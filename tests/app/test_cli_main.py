@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from maquette import __version__
 from maquette.app.cli.main import VERBS, main
@@ -39,6 +40,22 @@ def test_interrupted_before_the_work(capsys, monkeypatch):
     monkeypatch.setattr("maquette.app.cli.main._dispatch", interrupted)
     assert main(["normals"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [("normals photos -o out --method flat --mask none --json", 1), ("normals --help", 1), ("--help", 0), ("--version", 0)],
+)
+def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path, arguments, lines):
+    """`| head`, of as many lines as it waits for; what is printed later meets a closed pipe."""
+    (tmp_path / "photos").mkdir()
+    for index in range(20):
+        Image.new("RGB", (32, 32), (90, 120, 200)).save(tmp_path / "photos" / f"{index:02}.png")
+    command = f"set -o pipefail; {sys.executable} -m maquette.app.cli.main {arguments} | head -n {lines}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == lines
+    assert done.returncode in (0, 2)  # 0 where all was written before the reader left
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():

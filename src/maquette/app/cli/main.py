@@ -3,6 +3,7 @@
 Nothing heavy is imported before the verb is known, so that `maquette --help` answers at once.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -30,11 +31,21 @@ def main(argv: list[str] | None = None) -> int:
         makes it 1.
     """
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
+        return _run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:  # who reads what is printed has left, as `| head -1` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
+        return 2
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        return _dispatch(argv)
     except InputError as error:
         print(f"maquette: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("maquette: interrupted; the files that are there are whole", file=sys.stderr)
+    finally:
+        sys.stdout.flush()
     return 2
 
 
