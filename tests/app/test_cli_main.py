@@ -44,7 +44,12 @@ def test_interrupted_before_the_work(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "lines"),
-    [("normals photos -o out --method flat --mask none --json", 1), ("normals --help", 1), ("--help", 0), ("--version", 0)],
+    [
+        ("normals photos -o out --method flat --mask none --json", 1),
+        ("normals --help", 1),
+        ("--help", 0),
+        ("--version", 0),
+    ],
 )
 def test_a_reader_that_leaves_early_gets_no_traceback(tmp_path, arguments, lines):
     """`| head`, of as many lines as it waits for; what is printed later meets a closed pipe."""
