@@ -105,6 +105,20 @@ def test_mistakes_are_one_line(hemisphere, tmp_path, capfd, monkeypatch, argumen
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_input_is_never_overwritten(hemisphere, tmp_path, capfd, monkeypatch):
+    """By its own name, by another spelling of it, or through a link; as a picture or as a film."""
+    monkeypatch.chdir(tmp_path)
+    before = hemisphere.read_bytes()
+    (tmp_path / "link.png").symlink_to(hemisphere)
+    (tmp_path / "film.gif").symlink_to(hemisphere)
+    for option, output in (("-o", hemisphere), ("-o", hemisphere.name), ("-o", "link.png"), ("--orbit", "film.gif")):
+        assert main(["relight", str(hemisphere), option, str(output)]) == 2
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert err == f"maquette: {option} {output}: is the input itself, which would be lost; give another name\n"
+        assert hemisphere.read_bytes() == before
+
+
 def test_an_input_that_is_not_there(tmp_path, capfd):
     for name in ("a.png", "a.normals.png", "a.npy"):
         assert main(["relight", str(tmp_path / name), "-o", str(tmp_path / "x.png"), "--method", "flat"]) == 2

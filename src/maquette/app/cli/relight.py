@@ -28,6 +28,9 @@ def main(argv: list[str]) -> int:
             raise InputError(f"--{name}: must be a finite number of degrees")
     if options.output is not None and options.output.suffix.lower() != ".png":
         raise InputError(f"{options.output}: the picture must end in .png")
+    for name, output in (("-o", options.output), ("--orbit", options.orbit)):
+        if output is not None and _same_file(output, options.input):
+            raise InputError(f"{name} {output}: is the input itself, which would be lost; give another name")
     show_warnings_in_one_line()
 
     from maquette.app.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
@@ -77,6 +80,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     add_prediction_options(parser)
     return parser.parse_args(argv)
+
+
+def _same_file(output: Path, given: Path) -> bool:
+    return output.exists() and given.exists() and output.samefile(given)
 
 
 def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None]":
