@@ -14,6 +14,7 @@ VERBS = {
     "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
     "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
     "export": ("maquette.app.cli.export", "a network as an ONNX file"),
+    "doctor": ("maquette.app.cli.doctor", "what works here, and what one would type where it does not"),
     "bench": ("maquette.app.cli.bench", "score methods against measured normals"),
     "dataset": ("maquette.app.cli.dataset", "generate training data"),
     "train": ("maquette.app.cli.train", "train a network"),

@@ -5,6 +5,7 @@ points at the viewer" (its guide "Marigold Computer Vision", and `MarigoldImageP
 nose that faces the camera as [0, 0, 1]. That is the frame of memory: nothing is turned. The tests pin it.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +43,20 @@ class Marigold:
             InputError: diffusers isn't installed, or the folder holds no whole `MarigoldNormalsPipeline`.
         """
         try:
-            import diffusers
-            import transformers  # noqa: F401  # the pipeline's text encoder is one of its classes
+            from diffusers.pipelines.marigold.pipeline_marigold_normals import MarigoldNormalsPipeline
+            from diffusers.utils import logging
         except ImportError as error:
             raise InputError(f"hf:{folder}: needs diffusers; pip install 'maquette[hf]'") from error
-        diffusers.utils.logging.set_verbosity_error()
-        diffusers.utils.logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         try:
-            name = diffusers.DiffusionPipeline.load_config(str(folder), local_files_only=True).get("_class_name")
-        except (OSError, ValueError, AttributeError) as error:
+            name = json.loads((folder / "model_index.json").read_bytes())["_class_name"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise InputError(f"hf:{folder}: its model_index.json can't be read; is the folder whole?") from error
         if name != "MarigoldNormalsPipeline":
             raise InputError(f"hf:{folder}: holds a {name}; a MarigoldNormalsPipeline is needed")
         try:
-            pipeline = diffusers.MarigoldNormalsPipeline.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True
-            )
+            pipeline = MarigoldNormalsPipeline.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
         except Exception as error:  # each part of the folder fails in its own way
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"hf:{folder}: can't be loaded ({reason}); is the folder whole?") from error

@@ -145,7 +145,7 @@ class OnnxMethod:
         within = (coverage >= 0.5).float() if bool((coverage >= 0.5).any()) else (coverage > 0).float()
         normals, kappa = self._run(self._padded(seen * within if of_object else seen), self._padded(within, zero=True))
         back = (window.height, window.width)
-        full = photo.rgb.shape[:2]
+        full = (photo.rgb.shape[0], photo.rgb.shape[1])
         vectors = window.paste(resize(normals[:, : size[0], : size[1]], back), full).permute(1, 2, 0)
         mask = mask_of(photo) & (vectors.norm(dim=-1) > SHORTEST)
         if kappa is not None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import torch
 
@@ -35,7 +36,7 @@ def load_function(module: str, function: str) -> Method:
         raise InputError(f"--method {where}: {module} has no {function!r}") from None
     if not callable(found):
         raise InputError(f"--method {where}: is a {type(found).__name__}; a callable Photo -> NormalMap is needed")
-    return checked(found, where)
+    return checked(cast(Method, found), where)
 
 
 def checked(method: Method, name: str) -> Method:
