@@ -106,9 +106,9 @@ def _solve_pixel(shading, lx, ly, lz, share, ridge, iterations, least_scale, sca
         if lit < UNKNOWNS:
             weight[:] = 1.0
         x1, y1, z1, gram = _weighted_fit(shading, lx, ly, lz, weight, ridge)
-        moved = max(abs(x1 - x), abs(y1 - y), abs(z1 - z))
+        moved = (x1 - x) ** 2 + (y1 - y) ** 2 + (z1 - z) ** 2
         x, y, z = x1, y1, z1
-        if mu == 1.0 and moved <= CONVERGED * max(abs(x), abs(y), abs(z)):
+        if mu == 1.0 and moved <= CONVERGED**2 * (x * x + y * y + z * z):
             break
         mu = max(1.0, mu / ANNEALING_STEP)
     return x, y, z, gram, _misfit(shading, lx, ly, lz, x, y, z, weight, bound)

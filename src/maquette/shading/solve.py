@@ -11,7 +11,8 @@ frames they believe:
                    until x rests: frames that x itself leaves dark are dropped, the others weigh
                    (g / (r^2 + g))^2 with g = mu c^2 (Geman and McClure 1987), r the residual, mu annealed from 8
                    to 1 (graduated non-convexity: Blake and Zisserman 1987), so that highlights and cast shadows lose
-                   their say. c is 2.5 standard deviations of the pixel's own residual, at least 0.02 albedo.
+                   their say. c is 2.5 standard deviations of the pixel's own residual, at least 0.05 albedo.
+                   Where fewer than three frames are left, all count.
 
 The same mathematics with the roles swapped finds a light from a matte sphere: the shadings of many known normals
 under one unknown light.
@@ -36,7 +37,7 @@ _PAPER_RIDGE = 1e-6
 _NO_RIDGE = 1e-12
 _START_SHARE = 0.3
 _ITERATIONS = 20
-_LEAST_SCALE = 0.02
+_LEAST_SCALE = 0.05
 _SCALES = 2.5
 _PRIOR_MISFIT = 0.01  # of the albedo: what one more frame would be off, if nobody knew better
 _LEAST_SPREAD_OF_LIGHTS = 1e-3  # smallest over largest singular value
@@ -76,7 +77,7 @@ class ShadingSolution:
 
 def solve_shading(
     shadings: Float[Tensor, " frames *pixels"],
-    lights: Float[Tensor, "frames 3"],
+    lights: Float[Tensor, "lights 3"],
     solver: Solver = "robust",
     unit_albedo: bool = False,
 ) -> ShadingSolution:
@@ -112,7 +113,7 @@ def solve_shading(
     rows = solve_pixels(flat.contiguous().numpy(), columns, *_settings(solver))
     solution = _solution(torch.from_numpy(rows), unit_albedo)
     return ShadingSolution(
-        *(part.reshape(*pixels, *part.shape[1:]).to(device) for part in solution)  # in the order of the fields
+        *(part.reshape((*pixels, *part.shape[1:])).to(device) for part in solution)  # in the order of the fields
     )
 
 
