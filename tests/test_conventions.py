@@ -14,9 +14,12 @@ from PIL import Image
 from maquette.app.cli.main import main
 from maquette.geometry.camera import pixel_centers, pixel_rays, project
 from maquette.geometry.directional import confidence_from_concentration, expected_angle
+from maquette.geometry.frames import CAMERA_FRAMES, describe
 from maquette.geometry.maps import depth_to_points, points_to_normals
+from maquette.geometry.tangent import object_to_tangent, tangent_basis, tangent_to_object
 from maquette.io.images import linear_to_srgb, read_photo, write_exr
 from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
+from maquette.methods.frame_check import CAN_TELL, check_frame
 from maquette.shading.lambert import lambert, light_direction
 from maquette.types import Camera, NormalMap
 
@@ -176,6 +179,90 @@ def test_directx(tmp_path):
 def test_opencv(tmp_path):
     x, y, z = TILTED
     assert stored(tmp_path, "opencv") == pytest.approx((x, -y, -z))
+
+
+def test_dsine(tmp_path):
+    assert stored(tmp_path, "dsine") == pytest.approx([-n for n in stored(tmp_path, "opencv")])
+    x, y, z = TILTED
+    assert stored(tmp_path, "dsine") == pytest.approx((-x, y, z))
+
+
+def test_hypersim_camera(tmp_path):
+    assert stored(tmp_path, "hypersim-camera") == pytest.approx(TILTED)
+
+
+def test_frames():
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+) \|$", PAGE.read_text(), flags=re.MULTILINE
+    )
+    expected = []
+    for name, frame in CAMERA_FRAMES.items():
+        axes = [axis.split(" ", 1)[1] for axis in describe(frame.matrix).split(", ")]
+        expected.append((name, *axes, str(tuple(row[2] for row in frame.matrix)), frame.used_by))
+    assert rows == expected
+
+
+def converted(tmp_path, source, target, *options) -> list[float]:
+    write_normal_map(tmp_path / "a.npy", tilted_map(), format="npy")
+    arguments = ["-o", str(tmp_path / "b.npy"), "--from", source, "--to", target, *options]
+    assert main(["convert", str(tmp_path / "a.npy"), *arguments]) == 0
+    return np.load(tmp_path / "b.npy")[3, 3].tolist()
+
+
+def test_world(tmp_path):
+    np.save(tmp_path / "pose.npy", [[0, 0, -1, 5], [0, 1, 0, 6], [1, 0, 0, 7], [0, 0, 0, 1]])  # looks along world's +x
+    x, y, z = TILTED
+    camera = ("--camera", str(tmp_path / "pose.npy"))
+    assert converted(tmp_path, "opengl", "world", *camera) == pytest.approx((-z, y, x))
+
+
+def floor_basis(mirrored: bool = False) -> torch.Tensor:
+    """Of a floor whose u runs along x and v away from the viewer."""
+    floor, along_u = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 0.3, 0.0])
+    return tangent_basis(floor, along_u, torch.tensor(mirrored))
+
+
+def test_tangent():
+    t, b, n = torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 0, -1]), torch.tensor([0.0, 1, 0])
+    assert torch.allclose(floor_basis(), torch.stack([t, b, n], -1))
+    assert torch.allclose(floor_basis(mirrored=True), torch.stack([t, -b, n], -1))
+    assert torch.allclose(object_to_tangent(n, floor_basis()), torch.tensor([0.0, 0, 1]))
+
+
+def test_tangent_directx(tmp_path):
+    x, y, z = TILTED
+    assert converted(tmp_path, "tangent", "tangent-directx") == pytest.approx((x, -y, z))
+
+
+def test_object():
+    x, y, z = TILTED
+    assert tangent_to_object(torch.tensor(TILTED), floor_basis()).tolist() == pytest.approx((x, z, -y))
+
+
+def test_converted(tmp_path):
+    codes = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
+    codes[:8, :, :3] = [[[0, 0, 0]], [[128, 128, 128]], [[200, 90, 220]], [[128, 128, 255]]] * 2
+    Image.fromarray(codes).save(tmp_path / "a.png")
+    for source, target, name in (("a", "b", "directx"), ("b", "c", "opengl")):
+        other = "opengl" if name == "directx" else "directx"
+        paths = [str(tmp_path / f"{source}.png"), "-o", str(tmp_path / f"{target}.png")]
+        assert main(["convert", *paths, "--from", other, "--to", name]) == 0
+    there, back = np.asarray(Image.open(tmp_path / "b.png")), np.asarray(Image.open(tmp_path / "c.png"))
+    assert np.array_equal(back, codes)
+    assert np.array_equal(there[..., 3], codes[..., 3])
+    assert np.array_equal(there[[0, 1, 4, 5]], codes[[0, 1, 4, 5]])
+    assert (there[2, :, :3] == [200, 255 - 90, 220]).all()
+
+
+def test_certainty():
+    x, y = torch.meshgrid(torch.linspace(-1.1, 1.1, 32), torch.linspace(1.1, -1.1, 32), indexing="xy")
+    mask = x * x + y * y < 1
+    ball = torch.where(mask[..., None], torch.stack([x, y, (1 - x * x - y * y).clamp_min(0).sqrt()], -1), 0.0)
+    told = check_frame(ball, mask)
+    assert (told.best, told.can_tell) == (CAMERA_FRAMES["opengl"].matrix, True)
+    open_still = check_frame(tilted_map().normals, tilted_map().mask)
+    assert not open_still.can_tell
+    assert open_still.certainty < CAN_TELL == 0.9
 
 
 def test_png(tmp_path):

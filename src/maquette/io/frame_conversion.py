@@ -2,7 +2,8 @@
 
 Unlike `maquette.io.normal_maps`, which reads a map to work with, nothing is normalised here and what isn't a
 normal (black, grey, zero: a length outside 0.5..1.5) keeps its code. So a change of signs or axes is exact, in
-8 bits too, and going there and back gives the same codes; a rotation in 16 bits is right to half a code.
+8 bits too, and going there and back gives the same codes (only a transparent pixel one code beside the neutral may
+become neutral); a rotation in 16 bits is right to half a code.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from maquette.io.images import write_exr, write_npy, write_png8, write_png16
 from maquette.io.normal_maps import FORMAT_SUFFIXES, Format, is_normal, read_vectors
 
 _LARGEST = {"png8": 255, "png16": 65535}
-_NEAR_NEUTRAL = 0.75  # in codes: zero lies half a code beside 128 of 255
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def turned(stored: StoredMap, matrix: Float[Tensor, "*texels 3 3"], neutral: tup
     vectors = stored.vectors
     if stored.largest is not None and stored.alpha is not None:
         fill = torch.tensor(neutral, dtype=vectors.dtype)
-        near = ((vectors - fill).abs() < _NEAR_NEUTRAL * 2 / stored.largest).all(-1) & (stored.alpha <= 0.5)
+        code = ((fill * 0.5 + 0.5) * stored.largest).round()  # of zero, half a code beside it
+        codes = ((vectors * 0.5 + 0.5) * stored.largest).round()
+        near = (codes == code).all(-1) & (stored.alpha <= 0.5)
         vectors = torch.where(near[..., None], fill, vectors)
     moved = torch.einsum("...ij,...j->...i", matrix.to(vectors), vectors)
     return StoredMap(torch.where(stored.is_normal[..., None], moved, stored.vectors), stored.alpha, stored.largest)

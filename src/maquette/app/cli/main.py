@@ -13,6 +13,7 @@ VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
     "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
     "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
+    "check-normals": ("maquette.app.cli.check_normals", "which frame a normal map is in, and how certain that is"),
     "export": ("maquette.app.cli.export", "a network as an ONNX file"),
     "doctor": ("maquette.app.cli.doctor", "what works here, and what one would type where it does not"),
     "bench": ("maquette.app.cli.bench", "score methods against measured normals"),
