@@ -1,4 +1,7 @@
-"""NiRNE, the default: a photo to a normal map with a concentration per pixel, in one deterministic pass."""
+"""NiRNE, the default: a photo to a normal map with a concentration per pixel, deterministic.
+
+The whole object at the network's training size gives the shape; tiles at higher resolution add detail to it.
+"""
 
 from importlib import resources
 from pathlib import Path
@@ -11,12 +14,14 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_checkpoint, save_checkpoint
+from maquette.methods.tiles import resize, sharpen
 from maquette.nets.nirne import MULTIPLE, NiRNEConfig, normalise_exposure
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.types import NormalMap, Photo
 
 MARGIN = 0.06  # around the object, as a share of its size; training frames objects alike
 MINIMUM_PX = 8  # an object smaller than this has no shape to see
+DETAIL_PX = 512  # detail is sought up to this many pixels across the object; the time grows with its square
 
 
 class NiRNE:
@@ -26,16 +31,28 @@ class NiRNE:
         net: the network, in evaluation mode.
         size_px: the object is resized to a square of about this side; by default the training size.
         mirrored: average with the prediction of the mirrored photo: twice the time, a little more accurate.
+        detail_px: tiles add detail up to this resolution of the object, or the photo's own if that is lower; 0
+            leaves it at `size_px`.
     """
 
-    def __init__(self, net: NiRNENet, size_px: int | None = None, mirrored: bool = True) -> None:
+    def __init__(
+        self, net: NiRNENet, size_px: int | None = None, mirrored: bool = True, detail_px: int = DETAIL_PX
+    ) -> None:
+        if not 0 <= detail_px <= 16384:
+            raise InputError(f"detail up to {detail_px} px; it must lie in 0..16384, where 0 is none")
         self.net = net.eval().requires_grad_(False)
         self.size_px = _multiple(size_px or net.config.size_px)
         self.mirrored = mirrored
+        self.detail_px = detail_px
 
     @classmethod
     def from_pretrained(
-        cls, weights: str | Path = "nirne-small", device: str = "cpu", size_px: int | None = None, mirrored: bool = True
+        cls,
+        weights: str | Path = "nirne-small",
+        device: str = "cpu",
+        size_px: int | None = None,
+        mirrored: bool = True,
+        detail_px: int = DETAIL_PX,
     ) -> "NiRNE":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
 
@@ -49,7 +66,7 @@ class NiRNE:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{weights}: the weights don't fit their configuration ({reason})") from None
-        return cls(net.to(device), size_px, mirrored)
+        return cls(net.to(device), size_px, mirrored, detail_px)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""
@@ -76,19 +93,28 @@ class NiRNE:
         crop = F.pad(photo.rgb[inside].permute(2, 0, 1)[None], pads).to(device)
         solid = F.pad(mask[inside][None, None].float(), pads).to(device)
 
-        small = _resize(crop * solid, self.size_px) / _resize(solid, self.size_px).clamp_min(1e-3)
-        coarse = (_resize(solid, self.size_px) >= 0.5).float()
+        small = resize(crop * solid, self.size_px) / resize(solid, self.size_px).clamp_min(1e-3)
+        coarse = (resize(solid, self.size_px) >= 0.5).float()
         if not bool(coarse.any()):  # thinner than a pixel of the network's everywhere
-            coarse = (_resize(solid, self.size_px) > 0).float()
+            coarse = (resize(solid, self.size_px) > 0).float()
         normal, kappa = self._predict(normalise_exposure(small, coarse), coarse)
+        finest = min(side, self.detail_px)
+        if finest > self.size_px:
+            cover = resize(solid, finest)
+            seen = resize(crop * solid, finest) / cover.clamp_min(1e-3)
+            normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
 
-        normal = unit(_resize(normal, side), 1)[0, :, pads[2] : side - pads[3], pads[0] : side - pads[1]]
-        kappa = _resize(kappa, side)[0, 0, pads[2] : side - pads[3], pads[0] : side - pads[1]]
+        normal = unit(resize(normal, side), 1)[0, :, pads[2] : side - pads[3], pads[0] : side - pads[1]]
+        kappa = resize(kappa, side)[0, 0, pads[2] : side - pads[3], pads[0] : side - pads[1]]
         normals, concentration = torch.zeros(height, width, 3), torch.zeros(height, width)
         normals[inside] = normal.permute(1, 2, 0).cpu()
         concentration[inside] = kappa.cpu().clamp_min(1e-3)
         normals[..., 2] = torch.where(normals.square().sum(-1) < 0.5, 1.0, normals[..., 2])  # never a zero vector
         return NormalMap(unit(normals) * mask[..., None], mask, concentration * mask)
+
+    def _predict_tiles(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Parts of a photo, linear, each exposed for itself."""
+        return self._predict(normalise_exposure(photos, masks), masks)
 
     def _predict(self, photo: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         normal, kappa = self.net(photo, mask)
@@ -129,13 +155,6 @@ def _square(mask: Bool[Tensor, "height width"], name: str) -> tuple[int, int, in
     side = round(extent * (1 + 2 * MARGIN))
     side += (side - (right - left)) % 2
     return (top + bottom - side) // 2, (left + right - side) // 2, side
-
-
-def _resize(image: Tensor, side: int) -> Tensor:
-    """To a square: averaging when it shrinks, bicubic when it grows."""
-    if image.shape[-1] > side:
-        return F.interpolate(image, (side, side), mode="area")
-    return F.interpolate(image, (side, side), mode="bicubic", align_corners=False)
 
 
 def _multiple(size_px: int) -> int:
