@@ -40,7 +40,7 @@ from maquette.types import Photo
 SOLVERS: tuple[Solver, ...] = ("least-squares", "paper", "robust")
 OBJECTS = ("ball", "bear")
 LIGHT_COUNTS = (20, 10, 4)
-LIGHTS_NOISE = 0.01
+NOISE = 0.01
 RANSAC_TRIALS = 100
 RANSAC_BOUND = 0.05  # of the albedo, which is one here
 FULL_SIZE, FULL_LIGHTS = (512, 612), 96
@@ -148,7 +148,7 @@ def timing(pixels: int, few: int) -> dict[str, float | None]:
     random = torch.Generator().manual_seed(1)
     lights = ring(20, 50.0)
     clean = (lights @ hemisphere(pixels, random).T).clamp_min(0)
-    shadings = (clean + LIGHTS_NOISE * torch.randn(clean.shape, generator=random, dtype=torch.float64)).clamp_min(0)
+    shadings = (clean + NOISE * torch.randn(clean.shape, generator=random, dtype=torch.float64)).clamp_min(0)
     found: dict[str, float | None] = {}
     for solver in SOLVERS:
         many = shadings.repeat(1, 20)
@@ -167,7 +167,7 @@ def full_size(repeats: int) -> dict[str, float | None]:
     lights = torch.nn.functional.normalize(lights + torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64), dim=-1)
     normals = hemisphere(FULL_SIZE[0] * FULL_SIZE[1], random)
     shadings = (lights @ normals.T).clamp_min(0).float()
-    shadings = (shadings + LIGHTS_NOISE * torch.randn(shadings.shape, generator=random)).reshape(-1, *FULL_SIZE)
+    shadings = (shadings + NOISE * torch.randn(shadings.shape, generator=random)).reshape(-1, *FULL_SIZE)
     solve_shading(shadings[:, :2], lights)
     wall, cpu = [], []
     for _ in range(repeats):
@@ -200,16 +200,17 @@ class Shading:
 
     def residuals(self, lights: np.ndarray, shading: np.ndarray) -> np.ndarray:
         """What the frames are off."""
-        return np.abs(shading - np.maximum(lights @ self.x, 0))
+        return np.abs(shading - lights @ self.x)
 
 
 def ransac_loop(lights: np.ndarray, shadings: np.ndarray) -> np.ndarray:
-    """scikit-image's RANSAC, one pixel after the other."""
+    """scikit-image's RANSAC of the lit frames, one pixel after the other."""
     from skimage.measure import ransac
 
     found = np.zeros((shadings.shape[1], 3))
     for pixel in range(shadings.shape[1]):
-        data = (lights, shadings[:, pixel])
+        lit = shadings[:, pixel] > 0
+        data = (lights[lit], shadings[lit, pixel])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model, _ = ransac(data, Shading, 3, RANSAC_BOUND, max_trials=RANSAC_TRIALS, stop_probability=1, rng=0)
