@@ -7,7 +7,7 @@ of 128^3, G-buffers of 128 pixels). What is compared, to peers of the same run:
 
     shapes      a random solid from its seed        marching cubes of its grid, by scikit-image
     gbuffers    `trace`: normals, positions, eight  Mitsuba 3, `scalar_rgb`, one sample a pixel of the same view's
-                shadow rays and eight of occlusion  normals, positions and depth: no secondary ray
+                shadow rays and 16 of occlusion     normals, positions and depth: no secondary ray
     photos      `photograph`, sixteen at a time     Mitsuba 3, `scalar_rgb`, the view path-traced at 16 samples a
                                                     pixel, two bounces, under a constant sky and one light
 
