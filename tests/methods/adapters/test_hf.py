@@ -177,6 +177,7 @@ def test_a_damaged_folder_is_one_line(folder, tmp_path, how, message):
 
 
 def test_without_diffusers_it_says_what_to_type(folder, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    for name in ("diffusers", "diffusers.pipelines.marigold.pipeline_marigold_normals"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
     with pytest.raises(InputError, match=r"pip install 'maquette\[hf\]'"):
         Marigold.from_folder(folder)
