@@ -12,7 +12,7 @@ from maquette.shading.lambert import lambert, light_direction
 from maquette.types import NormalMap, Photo
 
 CLAY = 0.8
-_AMBIENT = 0.08
+AMBIENT = 0.08
 _BACKGROUND = 0.03
 _DIMMED = 0.25
 _PANEL_PX = 480
@@ -32,7 +32,7 @@ def relit(
     Exposed so that a surface that faces the light shows its albedo.
     """
     light = light_direction(azimuth_deg, elevation_deg)
-    colour = lambert(normal_map.normals, light, albedo, _AMBIENT) / (1 + _AMBIENT)
+    colour = lambert(normal_map.normals, light, albedo, AMBIENT) / (1 + AMBIENT)
     return torch.where(normal_map.mask[..., None], colour, _BACKGROUND)
 
 
