@@ -15,6 +15,7 @@ from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
+    from maquette.types import NormalMap, Photo
 
 
 def main(argv: list[str]) -> int:
@@ -54,6 +55,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
     parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
+    parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
     return parser.parse_args(argv)
@@ -116,12 +118,25 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
         write_confidence(confidence, values * normal_map.mask, options.format)
     sheet = options.output / f"{path.stem}.sheet.png"
     write_png8(sheet, contact_sheet(photo, normal_map))
+    frame = describe(camera_frame(options.convention).matrix)
+    report = None
+    if options.report:
+        report = options.output / f"{path.stem}.report.html"
+        method = f"{options.method} ({options.weights})" if options.method == "nirne" else options.method
+        _write_report(report, photo, normal_map, {"Method": method, "Normal map": f"{normals.name}: {frame}"})
     return {
         "photo": str(path),
         "normals": str(normals),
         "confidence": None if confidence is None else str(confidence),
         "sheet": str(sheet),
+        "report": None if report is None else str(report),
         "convention": options.convention,
-        "frame": describe(camera_frame(options.convention).matrix),
+        "frame": frame,
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _write_report(path: Path, photo: "Photo", normal_map: "NormalMap", facts: dict[str, str]) -> None:
+    from maquette.app.report.report import relief_depth, write_report
+
+    write_report(path, photo, normal_map, relief_depth(normal_map), facts=facts)
