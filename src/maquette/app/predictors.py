@@ -12,7 +12,7 @@ from maquette.types import NormalMap, Photo
 Predictor = Callable[[Photo], NormalMap]
 
 
-def build_predictor(method: str, weights: str, device: str) -> Predictor:
+def build_predictor(method: str, weights: str, device: str, detail_px: int) -> Predictor:
     """A method, ready to be called.
 
     Args:
@@ -20,6 +20,8 @@ def build_predictor(method: str, weights: str, device: str) -> Predictor:
             `maquette.app.method_names`: `hf:FOLDER`, `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`, `FILE.py:FUNCTION`.
         weights: name or folder of a network's weights; baselines have none.
         device: `auto`, `cpu`, or a CUDA device as torch names it; a Python function chooses its own.
+
+        detail_px: of NiRNE, see there; other methods work at the photo's own resolution.
 
     Raises:
         InputError: no such method, the device isn't there, or the weights or the model can't be loaded.
@@ -47,7 +49,7 @@ def build_predictor(method: str, weights: str, device: str) -> Predictor:
         return inflate
     from maquette.methods.nirne import NiRNE
 
-    return NiRNE.from_pretrained(weights, device=resolve_device(device))
+    return NiRNE.from_pretrained(weights, device=resolve_device(device), detail_px=detail_px)
 
 
 def resolve_device(device: str) -> str:

@@ -15,7 +15,9 @@ from maquette.io.files import atomic_path
 FILM_SUFFIXES = (".mp4", ".gif")
 
 
-def write_film(path: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int = 24) -> None:
+def write_film(
+    path: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int | float = 24
+) -> None:
     """Write frames as `.mp4` (MPEG-4) or as a `.gif` that repeats.
 
     An odd row or column at the end is cut off for MP4, whose colour is stored for pairs of pixels.
@@ -48,7 +50,7 @@ def require_film_suffix(path: Path) -> None:
 
 
 def _write_mp4(
-    path: Path, partial: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int
+    path: Path, partial: Path, frames: Iterable[UInt8[Tensor, "height width 3"]], frames_per_second: int | float
 ) -> None:
     remaining = iter(frames)
     first = next(remaining)

@@ -46,7 +46,7 @@ def read_pixels(path: Path) -> np.ndarray:
     head = _read_head(path)
     if head.startswith(_EXR_MAGIC):
         return _read_exr(path)
-    with _quiet() if head.startswith(_TIFF_MAGICS) else nullcontext():
+    with quiet() if head.startswith(_TIFF_MAGICS) else nullcontext():
         return _read_integer(path, head)
 
 
@@ -140,10 +140,10 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _read_exr(path: Path) -> np.ndarray:
     try:
-        with _quiet():
+        with quiet():
             (left, top), (right, bottom) = OpenEXR.File(str(path), header_only=True).header()["dataWindow"]
         require_size(path, int(right) - int(left) + 1, int(bottom) - int(top) + 1)
-        with _quiet():
+        with quiet():
             channels = OpenEXR.File(str(path), separate_channels=True).channels()
     except InputError:
         raise
@@ -161,10 +161,10 @@ def _read_exr(path: Path) -> np.ndarray:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenEXR and libtiff from printing their own account of a damaged file beside our one line.
+def quiet() -> Iterator[None]:
+    """Keep OpenEXR, libtiff and FFmpeg from printing their own account of a damaged file beside our one line.
 
-    OpenEXR prints to Python's stdout, and both from native code to file descriptor 2.
+    OpenEXR prints to Python's stdout, and all from native code to file descriptor 2.
     """
     sys.stderr.flush()
     saved = os.dup(2)

@@ -77,7 +77,7 @@ TRAINING: dict[str, TrainConfig] = {
             Phase(128, 1000, 8, 2.5e-4, 2.5e-4, shapes=256),
             Phase(128, 2000, 8, 2.5e-4, 2.2e-4, shapes=400),
             Phase(128, 3000, 8, 2.2e-4, 1.7e-4, shapes=600),
-            Phase(128, 5500, 8, 1.7e-4, 3e-6, shapes=800),
+            Phase(128, 5500, 8, 1.7e-4, 3e-6, shapes=744),
             Phase(128, 300, 8, 5e-5, 5e-6, stage=2, data="sharp"),
         ),
     ),

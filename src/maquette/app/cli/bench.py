@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from maquette.app.cli.parser import METHOD_HELP, Parser, method_text, show_warnings_in_one_line
+from maquette.app.cli.parser import METHOD_HELP, Parser, add_detail_option, method_text, show_warnings_in_one_line
 from maquette.app.method_names import read_method
 from maquette.errors import InputError
 
@@ -27,7 +27,8 @@ def main(argv: list[str]) -> int:
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
     predictors = {
-        label: build_predictor(name, options.weights, options.device) for label, name in _labels(options.method).items()
+        label: build_predictor(name, options.weights, options.device, options.detail_px)
+        for label, name in _labels(options.method).items()
     }
     results = {}
     for name in options.sets:
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
             # A set that can't be run stays in the table, with its reason, beside those that can.
             results[name] = SetResult(missing=str(error))
             print(f"maquette: {name} not run: {error}", file=sys.stderr)
-    about = {"weights": options.weights} if "nirne" in predictors else {}
+    about = {"weights": options.weights, "detail_px": options.detail_px} if "nirne" in predictors else {}
     found = as_json(results, about)
     table = markdown(results)
     _save(options.output, results, found, table)
@@ -61,6 +62,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
+    add_detail_option(parser)
     parser.add_argument(
         "--cache",
         type=Path,

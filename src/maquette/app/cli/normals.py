@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli import photometric
+from maquette.app.cli import photometric, video
 from maquette.app.cli.inputs import expand, require_distinct_stems
 from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import read_method
@@ -15,6 +15,7 @@ from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
+    from maquette.io.normal_maps import Format
     from maquette.types import NormalMap, Photo
 
 
@@ -22,6 +23,8 @@ def main(argv: list[str]) -> int:
     """Run the verb; returns 0, or 2 if a photo of a batch failed."""
     if photometric.is_asked_for(argv):
         return photometric.main(argv)
+    if video.is_asked_for(argv):
+        return video.main(argv)
     options = _parse(argv)
     photos = expand(options.photo)
     require_distinct_stems(photos)
@@ -33,7 +36,7 @@ def main(argv: list[str]) -> int:
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import build_predictor
 
-    predictor = build_predictor(options.method, options.weights, options.device)
+    predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
     failed = _run_all(photos, options, predictor)
     if failed and len(photos) > 1:
         names = ", ".join(str(path) for path in failed)
@@ -46,7 +49,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         "normals",
         "Surface normals of photos: a normal map and a contact sheet of each. Several photos"
-        " of one object under other lights: --method photometric --help.",
+        " of one object under other lights: --method photometric --help. A moving picture: --video --help.",
     )
     parser.add_argument(
         "photo", nargs="+", metavar="PHOTO", help="png, jpg, webp, tiff or exr; a folder of them; a glob"
@@ -55,6 +58,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
     parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
+    parser.add_argument("--height", action="store_true", help="write the height map of the normals, 16 bits or float")
     parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
@@ -116,6 +120,10 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
         confidence = options.output / f"{path.stem}.confidence{suffix}"
         values = confidence_from_concentration(normal_map.concentration)
         write_confidence(confidence, values * normal_map.mask, options.format)
+    height, height_range_px = None, None
+    if options.height:
+        height = options.output / f"{path.stem}.height{suffix}"
+        height_range_px = _write_height(height, normal_map, options.format)
     sheet = options.output / f"{path.stem}.sheet.png"
     write_png8(sheet, contact_sheet(photo, normal_map))
     frame = describe(camera_frame(options.convention).matrix)
@@ -128,12 +136,30 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
         "photo": str(path),
         "normals": str(normals),
         "confidence": None if confidence is None else str(confidence),
+        "height": None if height is None else str(height),
+        "height_range_px": height_range_px,
         "sheet": str(sheet),
         "report": None if report is None else str(report),
         "convention": options.convention,
         "frame": frame,
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _write_height(path: Path, normal_map: "NormalMap", format: "Format") -> list[float]:
+    """Integrate and write; returns the range of heights inside the mask, in pixels."""
+    import torch
+
+    from maquette.geometry.directional import confidence_from_concentration
+    from maquette.geometry.integrate import integrate
+    from maquette.io.height_maps import write_height_map
+    from maquette.methods.relief import heights_px
+
+    concentration = normal_map.concentration
+    confidence = None if concentration is None else confidence_from_concentration(concentration)
+    heights = torch.from_numpy(heights_px(integrate(normal_map, confidence=confidence)))
+    low, high = write_height_map(path, heights, normal_map.mask.cpu(), format)
+    return [round(low, 4), round(high, 4)]
 
 
 def _write_report(path: Path, photo: "Photo", normal_map: "NormalMap", facts: dict[str, str]) -> None:

@@ -51,6 +51,25 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
         help="weights that ship, or a folder with config.json and model.safetensors; default: %(default)s",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one")
+    add_detail_option(parser)
+
+
+def add_detail_option(parser: argparse.ArgumentParser) -> None:
+    """How finely NiRNE looks."""
+    parser.add_argument(
+        "--detail-px",
+        type=_detail,
+        default=512,
+        metavar="N",
+        help="nirne adds detail by tiles up to N pixels across the object (the time grows with N squared), 0 adds none;"
+        " default: %(default)s",
+    )
+
+
+def _detail(text: str) -> int:
+    if not text.isdecimal() or int(text) > 16384:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 16384")
+    return int(text)
 
 
 def show_warnings_in_one_line() -> None:

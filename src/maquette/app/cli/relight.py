@@ -2,10 +2,10 @@
 
 import argparse
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maquette.app.cli.inputs import is_normal_map
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.errors import InputError
 
@@ -95,9 +95,9 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None]":
     from maquette.shading.lambert import estimate_albedo
 
     path = options.input
-    if options.normals or path.suffix.lower() == ".npy" or re.search(r"\.normals\.\w+$", path.name):
+    if options.normals or is_normal_map(path):
         return read_normal_map(path, options.convention), None
     photo = read_photo(path)
     photo = photo.with_mask(object_mask(photo, options.mask))
-    normal_map = build_predictor(options.method, options.weights, options.device)(photo)
+    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
     return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask)
