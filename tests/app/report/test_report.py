@@ -144,6 +144,8 @@ def test_sizes_that_differ_and_empty_maps_are_refused(tmp_path):
         write_report(tmp_path / "a.html", photo, other)
     with pytest.raises(InputError, match=r"the depth is 3 × 3, the photo 24 × 16"):
         write_report(tmp_path / "a.html", photo, normal_map, torch.zeros(3, 3))
+    with pytest.raises(InputError, match=r"cup.png: no depth is finite"):
+        write_report(tmp_path / "a.html", photo, normal_map, torch.full((16, 24), torch.nan))
     with pytest.raises(InputError, match="no normal"):
         write_report(tmp_path / "a.html", photo, nothing)
     assert list(tmp_path.iterdir()) == []

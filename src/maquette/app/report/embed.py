@@ -59,9 +59,8 @@ def depth_codes(depth: Float[Tensor, "height width"], longest_px: int) -> tuple[
     rows, columns = (_evenly(side, max(2, round(side * scale))) for side in (height, width))
     values = depth.detach().cpu().double().numpy()[np.ix_(rows, columns)]
     inside = np.isfinite(values)
-    if not inside.any():
-        return np.zeros(values.shape, np.uint16), 0.0, 0.0
-    nearest, farthest = float(values[inside].min()), float(values[inside].max())
+    known = values[inside] if inside.any() else np.zeros(1)  # specks between the grid's pixels may all be missed
+    nearest, farthest = float(known.min()), float(known.max())
     share = (np.where(inside, values, nearest) - nearest) / max(farthest - nearest, 1e-12)
     codes = np.where(inside, 1 + np.rint(share * (_LARGEST_DEPTH_CODE - 1)), 0)
     return codes.astype(np.uint16), nearest, farthest

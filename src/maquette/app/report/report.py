@@ -56,7 +56,7 @@ def write_report(
         facts: what else the page should state, as lines of a table: name and text.
 
     Raises:
-        InputError: the sizes differ, there is no normal, or the file can't be written.
+        InputError: the sizes differ, there is no normal or no finite depth, or the file can't be written.
     """
     _check(photo, normal_map, depth)
     height, width = photo.rgb.shape[:2]
@@ -99,6 +99,8 @@ def _check(photo: Photo, normal_map: NormalMap, depth: Tensor | None) -> None:
         raise InputError(
             f"{photo.name}: the depth is {_size(depth)}, the photo {width} × {height}; their shapes must agree"
         )
+    if depth is not None and not bool(depth.isfinite().any()):
+        raise InputError(f"{photo.name}: no depth is finite; give one where there is a surface, or none at all")
     if not bool(normal_map.mask.any()):
         raise InputError(f"{photo.name}: there is no normal to show; give a map with at least one")
 
