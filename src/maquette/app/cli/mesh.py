@@ -1,0 +1,159 @@
+"""`maquette mesh PHOTO|NORMALS -o FILE`: a textured surface, or a solid relief for a printer."""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.app.cli.inputs import is_normal_map
+from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maquette.types import NormalMap
+
+SUFFIXES = (".glb", ".obj", ".ply", ".stl")
+_WIDTH_MM = 100.0
+_BASE_MM = 3.0
+_GRID_PX = 1024
+
+
+def main(argv: list[str]) -> int:
+    """Run the verb; returns 0."""
+    options = _parse(argv)
+    _check(options)
+    show_warnings_in_one_line()
+    start = time.perf_counter()
+
+    # torch is imported only now, when all that can be wrong with the command line has been said
+    from maquette.io.meshes import write_mesh
+
+    normal_map, confidence, picture = _surface(options)
+    mesh, settled = _mesh(options, normal_map, confidence)
+    written = write_mesh(options.output, mesh, picture)
+    extent = mesh.vertices.max(0) - mesh.vertices.min(0)
+    report = {
+        "input": str(options.input),
+        "mesh": str(written[0]),
+        "files": [str(path) for path in written],
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "solid": _is_solid(options),
+        "extent": [round(float(side), 6) for side in extent],
+        "unit_mm": mesh.unit_mm,
+        "settled": settled,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    if options.json:
+        print(json.dumps(report), flush=True)
+    else:
+        print(f"{options.input} -> {options.output} ({len(mesh.faces)} triangles, {report['seconds']:.1f} s)")
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        "mesh",
+        "A photo, or a normal map, as triangles: an open surface with the photo on it, or, if a size in"
+        " millimetres is given or the file is an .stl, a watertight relief with walls and a flat back.",
+    )
+    parser.add_argument("input", type=Path, metavar="PHOTO|NORMALS")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help=f"its suffix is one of {', '.join(SUFFIXES)}"
+    )
+    parser.add_argument("--size-mm", type=float, metavar="W", help=f"width of the relief; default: {_WIDTH_MM:g}")
+    parser.add_argument(
+        "--depth-mm", type=float, metavar="D", help="its lowest to its highest point; default: true proportions"
+    )
+    parser.add_argument(
+        "--base-mm", type=float, metavar="B", help=f"thickness under its lowest point; default: {_BASE_MM:g}"
+    )
+    parser.add_argument(
+        "--focal-px",
+        type=float,
+        metavar="F",
+        help="focal length of the input in its pixels, its centre in the middle; default: orthographic",
+    )
+    parser.add_argument(
+        "--grid-px",
+        type=int,
+        default=_GRID_PX,
+        metavar="N",
+        help="longer side of the grid of vertices; larger inputs are averaged; default: %(default)s",
+    )
+    parser.add_argument(
+        "--normals", action="store_true", help="the input is a normal map (*.normals.* and *.npy always are)"
+    )
+    parser.add_argument(
+        "--convention", choices=CONVENTIONS, default="opengl", help="of a normal map; default: %(default)s"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add_prediction_options(parser)
+    return parser.parse_args(argv)
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.output.suffix.lower() not in SUFFIXES:
+        raise InputError(f"-o {options.output}: a mesh ends in one of {', '.join(SUFFIXES)}")
+    for name in ("size_mm", "depth_mm", "base_mm", "focal_px"):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: must be a positive number")
+    if options.grid_px < 16:
+        raise InputError(f"--grid-px {options.grid_px}: must be at least 16")
+
+
+def _is_solid(options: argparse.Namespace) -> bool:
+    sizes = (options.size_mm, options.depth_mm, options.base_mm)
+    return options.output.suffix.lower() == ".stl" or any(size is not None for size in sizes)
+
+
+def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Tensor | None]":
+    """Normals, how far they can be trusted if the method knows, and the photo if there is one."""
+    from maquette.app.predictors import build_predictor
+    from maquette.geometry.directional import confidence_from_concentration
+    from maquette.io.images import read_photo
+    from maquette.io.normal_maps import read_normal_map
+    from maquette.methods.masks import object_mask
+
+    path = options.input
+    if options.normals or is_normal_map(path):
+        return read_normal_map(path, options.convention), None, None
+    photo = read_photo(path)
+    photo = photo.with_mask(object_mask(photo, options.mask))
+    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
+    confidence = None
+    if normal_map.concentration is not None:
+        confidence = confidence_from_concentration(normal_map.concentration)
+    return normal_map, confidence, photo.rgb
+
+
+def _mesh(options: argparse.Namespace, normal_map: "NormalMap", confidence: "Tensor | None") -> tuple[Any, bool]:
+    """The mesh, and whether the integration settled."""
+    import torch
+
+    from maquette.app.pictures import shrink_image, shrink_normals
+    from maquette.geometry.integrate import integrate
+    from maquette.methods.relief import solid, surface
+    from maquette.types import Camera
+
+    width = normal_map.mask.shape[1]
+    grid = shrink_normals(normal_map, options.grid_px)
+    if confidence is not None:
+        confidence = shrink_image(confidence[..., None].expand_as(normal_map.normals), options.grid_px)[..., 0]
+        confidence = confidence.clamp(0, 1)
+    camera = None
+    if options.focal_px is not None:
+        rows, columns = grid.mask.shape
+        focal_px = options.focal_px * columns / width
+        pose = torch.eye(4, dtype=torch.float64)
+        camera = Camera(columns, rows, focal_px, (columns / 2, rows / 2), pose)
+    depth = integrate(grid, camera, confidence)
+    if not _is_solid(options):
+        return surface(depth, grid, camera), depth.settled
+    size_mm, base_mm = options.size_mm or _WIDTH_MM, options.base_mm or _BASE_MM
+    return solid(depth, grid, camera, size_mm, options.depth_mm, base_mm), depth.settled
