@@ -18,7 +18,13 @@ def _import_unchecked(*names: str) -> None:
     sys.meta_path[:0] = hooks
 
 
-_import_unchecked("maquette.geometry.field", "maquette.render.gbuffer", "maquette.shading.normal_equations")
+_import_unchecked(
+    "maquette.geometry.bilateral",
+    "maquette.geometry.field",
+    "maquette.geometry.multigrid",
+    "maquette.render.gbuffer",
+    "maquette.shading.normal_equations",
+)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,12 @@ from maquette.errors import InputError
 
 PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
 # What the verbs themselves write is no photo: a folder may be worked on twice, or be its own output.
-_OWN_OUTPUT = re.compile(r"\.(normals|confidence|sheet)\.\w+$")
+_OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet)\.\w+$")
+
+
+def is_normal_map(path: Path) -> bool:
+    """Whether a file is taken for a normal map without being told: named as the verbs name one, or an NPY file."""
+    return path.suffix.lower() == ".npy" or re.search(r"\.normals\.\w+$", path.name) is not None
 
 
 def expand(arguments: list[str]) -> list[Path]:

@@ -12,9 +12,10 @@ from maquette.errors import InputError
 VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
     "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
+    "mesh": ("maquette.app.cli.mesh", "a photo or a normal map as a textured mesh or a solid relief"),
     "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
-    "check-normals": ("maquette.app.cli.check_normals", "which frame a normal map is in, and how certain that is"),
     "export": ("maquette.app.cli.export", "a network as an ONNX file"),
+    "check-normals": ("maquette.app.cli.check_normals", "which frame a normal map is in, and how certain that is"),
     "doctor": ("maquette.app.cli.doctor", "what works here, and what one would type where it does not"),
     "bench": ("maquette.app.cli.bench", "score methods against measured normals"),
     "dataset": ("maquette.app.cli.dataset", "generate training data"),
