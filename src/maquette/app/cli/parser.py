@@ -59,7 +59,7 @@ def add_detail_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detail-px",
         type=_detail,
-        default=512,
+        default=256,
         metavar="N",
         help="nirne adds detail by tiles up to N pixels across the object (the time grows with N squared), 0 adds none;"
         " default: %(default)s",
