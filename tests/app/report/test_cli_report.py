@@ -1,4 +1,4 @@
-"""`maquette normals --report` through the real entry point."""
+"""`maquette normals --report` and `maquette mesh --report` through the real entry point."""
 
 import json
 
@@ -51,3 +51,24 @@ def test_a_page_that_cannot_be_written_is_one_line(photo, tmp_path, capfd):
     assert len(errors) == 1
     assert "cup.report.html" in errors[0]
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_mesh_has_a_page_with_its_own_depth(photo, tmp_path, capfd):
+    mesh = tmp_path / "cup.ply"
+    arguments = ["mesh", str(photo), "-o", str(mesh), "--method", "inflate", "--focal-px", "90", "--json", "--report"]
+    assert main(arguments) == 0
+    assert json.loads(capfd.readouterr()[0])["report"] == str(tmp_path / "cup.report.html")
+    page = (tmp_path / "cup.report.html").read_text("utf-8")
+    assert "<dt>Mesh</dt><dd>cup.ply</dd>" in page
+    relief = json.loads(page.split('id="data">')[1].split("</script>")[0])["relief"]
+    assert (relief["focal"], relief["center"], relief["orthographic"]) == (90, [24, 24], False)
+    assert 0 < relief["nearest"] < relief["farthest"]
+
+
+def test_a_page_of_a_normal_map_alone_is_refused(photo, tmp_path, capfd):
+    mesh = tmp_path / "cup.ply"
+    assert main(["mesh", str(photo), "-o", str(mesh), "--normals", "--report"]) == 2
+    errors = capfd.readouterr()[1].splitlines()
+    assert len(errors) == 1
+    assert "--report" in errors[0]
+    assert not mesh.exists()

@@ -14,7 +14,8 @@ from maquette.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maquette.types import NormalMap
+    from maquette.geometry.integrate import Depth
+    from maquette.types import Camera, NormalMap, Photo
 
 SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 _WIDTH_MM = 100.0
@@ -32,9 +33,13 @@ def main(argv: list[str]) -> int:
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.io.meshes import write_mesh
 
-    normal_map, confidence, picture = _surface(options)
-    mesh, settled = _mesh(options, normal_map, confidence)
-    written = write_mesh(options.output, mesh, picture)
+    normal_map, confidence, photo = _surface(options)
+    mesh, depth, camera = _mesh(options, normal_map, confidence)
+    written = write_mesh(options.output, mesh, None if photo is None else photo.rgb)
+    page = None
+    if options.report and photo is not None:
+        page = options.output.with_suffix(".report.html")
+        _write_report(page, options, photo, normal_map, depth, camera)
     extent = mesh.vertices.max(0) - mesh.vertices.min(0)
     report = {
         "input": str(options.input),
@@ -45,7 +50,8 @@ def main(argv: list[str]) -> int:
         "solid": _is_solid(options),
         "extent": [round(float(side), 6) for side in extent],
         "unit_mm": mesh.unit_mm,
-        "settled": settled,
+        "settled": depth.settled,
+        "report": None if page is None else str(page),
         "seconds": round(time.perf_counter() - start, 3),
     }
     if options.json:
@@ -91,6 +97,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--convention", choices=CONVENTIONS, default="opengl", help="of a normal map; default: %(default)s"
     )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write a page, FILE.report.html, with a light to move and a relief to turn",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     add_prediction_options(parser)
     return parser.parse_args(argv)
@@ -103,6 +114,10 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"--{name.replace('_', '-')} {value:g}: must be a positive number")
+    if options.report and (options.normals or is_normal_map(options.input)):
+        raise InputError(
+            f"--report: shows a photo beside its normals, but {options.input} is a normal map; give a photo"
+        )
     if options.grid_px < 16:
         raise InputError(f"--grid-px {options.grid_px}: must be at least 16")
 
@@ -112,7 +127,7 @@ def _is_solid(options: argparse.Namespace) -> bool:
     return options.output.suffix.lower() == ".stl" or any(size is not None for size in sizes)
 
 
-def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Tensor | None]":
+def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Photo | None]":
     """Normals, how far they can be trusted if the method knows, and the photo if there is one."""
     from maquette.app.predictors import build_predictor
     from maquette.geometry.directional import confidence_from_concentration
@@ -129,11 +144,13 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Te
     confidence = None
     if normal_map.concentration is not None:
         confidence = confidence_from_concentration(normal_map.concentration)
-    return normal_map, confidence, photo.rgb
+    return normal_map, confidence, photo
 
 
-def _mesh(options: argparse.Namespace, normal_map: "NormalMap", confidence: "Tensor | None") -> tuple[Any, bool]:
-    """The mesh, and whether the integration settled."""
+def _mesh(
+    options: argparse.Namespace, normal_map: "NormalMap", confidence: "Tensor | None"
+) -> "tuple[Any, Depth, Camera | None]":
+    """The mesh, and the depth and the camera that it comes from."""
     import torch
 
     from maquette.app.pictures import shrink_image, shrink_normals
@@ -154,6 +171,23 @@ def _mesh(options: argparse.Namespace, normal_map: "NormalMap", confidence: "Ten
         camera = Camera(columns, rows, focal_px, (columns / 2, rows / 2), pose)
     depth = integrate(grid, camera, confidence)
     if not _is_solid(options):
-        return surface(depth, grid, camera), depth.settled
+        return surface(depth, grid, camera), depth, camera
     size_mm, base_mm = options.size_mm or _WIDTH_MM, options.base_mm or _BASE_MM
-    return solid(depth, grid, camera, size_mm, options.depth_mm, base_mm), depth.settled
+    return solid(depth, grid, camera, size_mm, options.depth_mm, base_mm), depth, camera
+
+
+def _write_report(
+    path: Path,
+    options: argparse.Namespace,
+    photo: "Photo",
+    normal_map: "NormalMap",
+    depth: "Depth",
+    camera: "Camera | None",
+) -> None:
+    import torch
+
+    from maquette.app.report.report import write_report
+
+    method = f"{options.method} ({options.weights})" if options.method == "nirne" else options.method
+    known = torch.where(depth.mask, depth.depth, torch.nan)
+    write_report(path, photo, normal_map, known, camera, {"Method": method, "Mesh": options.output.name})

@@ -106,7 +106,7 @@ def _check(photo: Photo, normal_map: NormalMap, depth: Tensor | None) -> None:
 
 
 def _fill(name: str, data: dict[str, Any], plates: list[str], facts: Mapping[str, str], small: NormalMap) -> str:
-    read = resources.files(__package__).joinpath
+    read = resources.files("maquette.app.report").joinpath
     height, width = small.mask.shape
     rows = "\n".join(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>" for k, v in facts.items())
     relief = read("relief.html").read_text("utf-8") if data["relief"] else ""
