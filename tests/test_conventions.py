@@ -324,8 +324,8 @@ def test_names(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (16, 16)).save(tmp_path / "cup.jpg")
     for format, suffix in [("png16", "png"), ("exr", "exr"), ("npy", "npy")]:
         out = tmp_path / format
-        options = ["--mask", "none", "--confidence", "--format", format]
+        options = ["--mask", "none", "--confidence", "--report", "--format", format]
         assert main(["normals", str(tmp_path / "cup.jpg"), "-o", str(out), *options]) == 0
         names = {path.name for path in out.iterdir()}
-        assert names == {f"cup.normals.{suffix}", f"cup.confidence.{suffix}", "cup.sheet.png"}
+        assert names == {f"cup.normals.{suffix}", f"cup.confidence.{suffix}", "cup.sheet.png", "cup.report.html"}
     assert np.load(tmp_path / "npy" / "cup.confidence.npy")[0, 0] == 0
