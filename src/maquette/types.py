@@ -6,11 +6,14 @@ are linear. Other frames and sRGB exist only in `maquette.io`.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.errors import InputError
+
+SH_COUNTS = (1, 4, 9, 16, 25)  # coefficients of the spherical harmonics up to degree 0 to 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,53 @@ class Camera:
     center_px: tuple[float, float]
     camera_to_world: Float[Tensor, "4 4"]
     orthographic: bool = False
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """Anisotropic 3D Gaussians with activated values: scales are lengths, opacities shares.
+
+    Seen along the unit direction d, from the camera to the mean, a Gaussian's colour is
+    max(0, 0.5 + sum_k sh[k] Y_k(d)), with the basis of `maquette.geometry.sh` (Kerbl et al. 2023).
+
+    Attributes:
+        mean: centres, in scene units.
+        scale: standard deviations along the Gaussian's own axes, in scene units, not negative.
+        rotation: quaternions (w, x, y, z), not zero; their length doesn't count. The axis of `scale[:, k]` is the
+            column k of the rotation matrix: Sigma = R S S^T R^T.
+        opacity: 0 to 1, at the mean.
+        sh: coefficients of the real spherical harmonics of degree 0 to 4: 1, 4, 9, 16 or 25 of them, three colours.
+        albedo: linear base colour, if known.
+        features: further channels, if there are any.
+        encoding: what the colour of `sh` is: `linear` light, or display values (`srgb`), as nearly every splat file
+            holds them, which are also blended as they are.
+    """
+
+    mean: Float[Tensor, "n 3"]
+    scale: Float[Tensor, "n 3"]
+    rotation: Float[Tensor, "n 4"]
+    opacity: Float[Tensor, " n"]
+    sh: Float[Tensor, "n coefficients 3"]
+    albedo: Float[Tensor, "n 3"] | None = None
+    features: Float[Tensor, "n channels"] | None = None
+    encoding: Literal["linear", "srgb"] = "linear"
+
+    def __post_init__(self) -> None:
+        n = len(self.mean)
+        shapes = {"mean": (n, 3), "scale": (n, 3), "rotation": (n, 4), "opacity": (n,), "albedo": (n, 3)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and tuple(value.shape) != shape:
+                raise InputError(f"Gaussians: {name} is {tuple(value.shape)}; with {n} means it must be {shape}")
+        if self.sh.ndim != 3 or len(self.sh) != n or self.sh.shape[1] not in SH_COUNTS or self.sh.shape[2] != 3:
+            raise InputError(f"Gaussians: sh is {tuple(self.sh.shape)}; it must be ({n}, 1, 4, 9, 16 or 25, 3)")
+        if self.features is not None and (self.features.ndim != 2 or len(self.features) != n):
+            raise InputError(f"Gaussians: features is {tuple(self.features.shape)}; it must be ({n}, channels)")
+        if self.encoding not in ("linear", "srgb"):
+            raise InputError(f"Gaussians: encoding is {self.encoding!r}; it must be linear or srgb")
+
+    def __len__(self) -> int:
+        return len(self.mean)
 
 
 def _size(image: Tensor) -> str:

@@ -1,0 +1,1 @@
+"""3D Gaussians: covariances, and the normals in them."""

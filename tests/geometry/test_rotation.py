@@ -1,0 +1,51 @@
+"""Quaternions: the sandwich product, the group, flips of the axes, gradients."""
+
+import math
+from itertools import product
+
+import numpy as np
+import torch
+from oracles.gaussian_normals import turn
+from torch.autograd import gradcheck
+
+from maquette.geometry.rotation import flip_rotation, quaternion_to_matrix
+
+
+def quaternions(n: int = 8) -> torch.Tensor:
+    return torch.randn(n, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_columns_are_the_turned_axes():
+    for quaternion in quaternions():
+        matrix = quaternion_to_matrix(quaternion)
+        for k in range(3):
+            np.testing.assert_allclose(matrix[:, k], turn(quaternion.numpy(), np.eye(3)[k]), atol=1e-14)
+
+
+def test_a_quarter_turn_about_z_takes_x_to_y():
+    matrix = quaternion_to_matrix(torch.tensor([math.sqrt(0.5), 0, 0, math.sqrt(0.5)]))
+    torch.testing.assert_close(matrix @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]))
+
+
+def test_they_are_rotations_whatever_the_length():
+    matrix = quaternion_to_matrix(quaternions() * torch.logspace(-6, 6, 8, dtype=torch.float64)[:, None])
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3, dtype=torch.float64).expand(8, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(8, dtype=torch.float64))
+
+
+def test_a_zero_quaternion_turns_nothing_and_has_no_gradient():
+    zero = torch.zeros(4, requires_grad=True)
+    matrix = quaternion_to_matrix(zero)
+    assert matrix.equal(torch.eye(3))
+    assert torch.autograd.grad(matrix.sum(), zero)[0].eq(0).all()
+
+
+def test_the_gradient_is_the_finite_difference():
+    assert gradcheck(quaternion_to_matrix, (quaternions(2).requires_grad_(),))
+
+
+def test_flipped_axes_turn_as_m_r_m():
+    for signs in product((1.0, -1.0), repeat=3):
+        mirror = torch.diag(torch.tensor(signs, dtype=torch.float64))
+        flipped = quaternion_to_matrix(flip_rotation(quaternions(), mirror.diagonal()))
+        torch.testing.assert_close(flipped, mirror @ quaternion_to_matrix(quaternions()) @ mirror)
