@@ -93,7 +93,7 @@ def seam_ratio(normals: Any, tile_px: int) -> float:
     """Mean change across the borders of the finest tiles, along both axes, over the mean change elsewhere."""
     import torch
 
-    from maquette.methods.nirne import MARGIN
+    from maquette.methods.framing import MARGIN
     from maquette.methods.tiles import starts
 
     size = normals.shape[0]

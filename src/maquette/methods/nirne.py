@@ -7,20 +7,17 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool
 from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_checkpoint, save_checkpoint
+from maquette.methods.framing import mask_of, object_window
 from maquette.methods.tiles import resize, sharpen
 from maquette.nets.nirne import MULTIPLE, NiRNEConfig, normalise_exposure
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.types import NormalMap, Photo
 
-MARGIN = 0.06  # around the object, as a share of its size; training frames objects alike
-MINIMUM_PX = 8  # an object smaller than this has no shape to see
 DETAIL_PX = 256  # by default: on held-out renders of 512 px, more took time and brought no accuracy
 
 
@@ -77,21 +74,13 @@ class NiRNE:
         """Normals and concentration on the photo's mask (everywhere, if it has none).
 
         Raises:
-            InputError: the mask is empty or smaller than `MINIMUM_PX` pixels across.
+            InputError: the mask is empty or smaller than `maquette.methods.framing.MINIMUM_PX` across.
         """
-        height, width = photo.rgb.shape[:2]
-        mask = torch.ones(height, width, dtype=torch.bool) if photo.mask is None else photo.mask
-        top, left, side = _square(mask, photo.name)
-        inside = (slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width)))
-        pads = (
-            inside[1].start - left,
-            left + side - inside[1].stop,
-            inside[0].start - top,
-            top + side - inside[0].stop,
-        )
+        mask, window = mask_of(photo), object_window(photo)
+        side = window.height
         device = next(self.net.parameters()).device
-        crop = F.pad(photo.rgb[inside].permute(2, 0, 1)[None], pads).to(device)
-        solid = F.pad(mask[inside][None, None].float(), pads).to(device)
+        crop = window.cut(photo.rgb.permute(2, 0, 1))[None].to(device)
+        solid = window.cut(mask[None].float())[None].to(device)
 
         small = resize(crop * solid, self.size_px) / resize(solid, self.size_px).clamp_min(1e-3)
         coarse = (resize(solid, self.size_px) >= 0.5).float()
@@ -104,13 +93,11 @@ class NiRNE:
             seen = resize(crop * solid, finest) / cover.clamp_min(1e-3)
             normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
 
-        normal = unit(resize(normal, side), 1)[0, :, pads[2] : side - pads[3], pads[0] : side - pads[1]]
-        kappa = resize(kappa, side)[0, 0, pads[2] : side - pads[3], pads[0] : side - pads[1]]
-        normals, concentration = torch.zeros(height, width, 3), torch.zeros(height, width)
-        normals[inside] = normal.permute(1, 2, 0).cpu()
-        concentration[inside] = kappa.cpu().clamp_min(1e-3)
-        normals[..., 2] = torch.where(normals.square().sum(-1) < 0.5, 1.0, normals[..., 2])  # never a zero vector
-        return NormalMap(unit(normals) * mask[..., None], mask, concentration * mask)
+        size = (mask.shape[0], mask.shape[1])
+        normals = window.paste(resize(normal, side)[0].cpu(), size).permute(1, 2, 0)
+        concentration = window.paste(resize(kappa, side)[0].cpu().clamp_min(1e-3), size)[0]
+        facing = torch.tensor([0.0, 0.0, 1e-6])  # never a zero vector
+        return NormalMap(unit(normals + facing) * mask[..., None], mask, concentration * mask)
 
     def _predict_tiles(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Parts of a photo, linear, each exposed for itself."""
@@ -137,24 +124,6 @@ def weights_folder(weights: str | Path) -> Path:
         return shipped / str(weights)
     names = sorted(p.name for p in shipped.iterdir() if (p / "config.json").exists())
     raise InputError(f"{weights}: no such weights; give a folder or one of: {', '.join(names) or '(none ship)'}")
-
-
-def _square(mask: Bool[Tensor, "height width"], name: str) -> tuple[int, int, int]:
-    """Top, left and side of the square around the mask, with a margin; it may leave the photo.
-
-    The margins left and right are equal, so that the square of a mirrored photo is the mirrored square; where
-    the object's height and width aren't both even or both odd, the one above is a pixel larger than the one below.
-    """
-    rows, columns = torch.nonzero(mask.any(1)).flatten(), torch.nonzero(mask.any(0)).flatten()
-    if not len(rows):
-        raise InputError(f"{name}: the mask is empty; mark the object in it, or use --mask none")
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    extent = max(bottom - top, right - left)
-    if extent < MINIMUM_PX:
-        raise InputError(f"{name}: the object is {extent} px across; at least {MINIMUM_PX} are needed")
-    side = round(extent * (1 + 2 * MARGIN))
-    side += (side - (right - left)) % 2
-    return (top + bottom - side) // 2, (left + right - side) // 2, side
 
 
 def _multiple(size_px: int) -> int:

@@ -13,7 +13,7 @@ import torch
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.methods.adapters.framing import display, mask_of
+from maquette.methods.framing import display, mask_of
 from maquette.types import NormalMap, Photo
 
 SHORTEST = 0.5  # a shorter vector has no direction: there is no normal

@@ -28,7 +28,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame
 from maquette.geometry.vectors import unit
-from maquette.methods.adapters.framing import display, mask_of, object_window, photo_window, resize
+from maquette.methods.framing import display, mask_of, object_window, photo_window, resize
 from maquette.types import NormalMap, Photo
 
 INPUTS = ("linear", "srgb", "srgb255", "imagenet")

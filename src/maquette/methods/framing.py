@@ -9,9 +9,10 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.images import linear_to_srgb
-from maquette.methods.nirne import MARGIN, MINIMUM_PX
 from maquette.types import Photo
 
+MARGIN = 0.06  # around the object, as a share of its size; training frames objects alike
+MINIMUM_PX = 8  # an object smaller than this has no shape to see
 _WHITE_PERCENTILE = 0.99
 _DARKEST_WHITE = 0.02  # linear; below it, a photo shown as it is would be black
 _PERCENTILE_SAMPLES = 1_000_000  # torch.quantile refuses more than 16 million values
@@ -49,10 +50,13 @@ def photo_window(photo: Photo) -> Window:
 
 
 def object_window(photo: Photo) -> Window:
-    """The square about the mask with NiRNE's margin; all of the photo counts as object if it has no mask.
+    """The square about the mask with a margin; it may leave the photo. All of a photo without a mask is object.
+
+    The margins left and right are equal, so that the square of a mirrored photo is the mirrored square; where
+    the object's height and width aren't both even or both odd, the one above is a pixel larger than the one below.
 
     Raises:
-        InputError: the mask is empty, or smaller than NiRNE's smallest object.
+        InputError: the mask is empty, or smaller than `MINIMUM_PX` pixels across.
     """
     mask = mask_of(photo)
     rows, columns = torch.nonzero(mask.any(1)).flatten(), torch.nonzero(mask.any(0)).flatten()
@@ -63,6 +67,7 @@ def object_window(photo: Photo) -> Window:
     if extent < MINIMUM_PX:
         raise InputError(f"{photo.name}: the object is {extent} px across; at least {MINIMUM_PX} are needed")
     side = round(extent * (1 + 2 * MARGIN))
+    side += (side - (right - left)) % 2
     return Window((top + bottom - side) // 2, (left + right - side) // 2, side, side)
 
 
