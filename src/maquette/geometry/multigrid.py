@@ -18,6 +18,7 @@ from numba import njit
 
 _SMALLEST_SIDE = 3  # the coarsest grid
 _COARSEST_SWEEPS = 10
+_NOTHING = 1e-16  # of the goal: a residual of zero, but for rounding
 
 
 class Links(NamedTuple):
@@ -88,7 +89,8 @@ def solve(
         levels: of A; for a hierarchy of a former, similar A see `with_matrix`.
         right_side: b, bordered.
         start: a first guess, bordered.
-        tolerance: stops when |b - A x| <= tolerance * |b|.
+        tolerance: stops when |b - A x| <= tolerance * |b|, but takes a step even if the guess is that good, so
+            that rounds of ever smaller changes don't stall.
         max_iterations: stops then, too.
 
     Returns:
@@ -104,7 +106,8 @@ def solve(
     goal = tolerance**2 * _dot(right_side, right_side)
     last_rho = 0.0
     for iteration in range(max_iterations):
-        if _dot(residual, residual) <= goal:
+        left = _dot(residual, residual)
+        if left <= (goal if iteration else _NOTHING * goal):
             return x, iteration
         z = _cycle(levels, 0, residual)
         rho = _dot(residual, z)

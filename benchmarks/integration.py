@@ -1,0 +1,253 @@
+"""Normals to depth: error, error at steps, time and memory, beside a Poisson solve and a sparse direct solver.
+
+    python benchmarks/integration.py [--quick] [--json] [--data DIR]
+
+Every case runs in a process of its own with one thread. Surfaces have known depth: a sphere and a torn sheet by
+formula, generated solids ray-traced in perspective, and, with --data, DiLiGenT's bear (`integration/bear`).
+
+    ours      maquette.geometry.integrate
+    poisson   the same equations with both sides weighed equally, once (what a plain Poisson solve does)
+    spsolve   that one linear system by scipy.sparse.linalg.spsolve; to 512 pixels
+
+Error is the mean absolute depth error after the median offset (orthographic) or scale (perspective) of each
+piece, in percent of the depth's range (bear: millimetres too); at steps it is that of the pixels within 3 of a
+jump of more than 2 percent of the range. Time is processor time, the better of two runs, the first of which may compile; memory
+is what the process grew by. `--json` prints one flat object: errors, and times as ratios to spsolve (poisson
+where that doesn't run).
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SIZES_PX = (512, 1024, 2048)
+METHODS = ("ours", "poisson", "spsolve")
+LARGEST_DIRECT_PX = 512
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print; returns 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="256 pixels, two cases; under a minute")
+    parser.add_argument("--json", action="store_true", help="one flat object")
+    parser.add_argument("--data", type=Path, help="folder with integration/bear")
+    parser.add_argument("--run", nargs=3, metavar=("CASE", "SIZE", "METHOD"), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.run:
+        case, size, method = options.run
+        print(json.dumps(_measure(case, int(size), method, options.data)))
+        return 0
+    sizes = (256,) if options.quick else SIZES_PX
+    cases = [(case, size) for size in sizes for case in (("sphere", "torn") if options.quick else CASES)]
+    if options.data and not options.quick:
+        cases.insert(0, ("bear", 512))
+    found = {}
+    for case, size in cases:
+        for method in METHODS:
+            if method != "spsolve" or size <= LARGEST_DIRECT_PX:
+                found[case, size, method] = _in_process(case, size, method, options.data)
+    print(json.dumps(flat(found)) if options.json else table(found))
+    return 0
+
+
+def flat(found: dict[tuple[str, int, str], dict[str, float]]) -> dict[str, float]:
+    """`sphere_512_ours_error`, `..._edge_error`, `..._time`: the time as a ratio to the slowest peer that ran."""
+    out = {}
+    for (case, size, method), row in found.items():
+        peer = found.get((case, size, "spsolve")) or found[case, size, "poisson"]
+        name = f"{case}_{size}_{method}"
+        out[f"{name}_error"], out[f"{name}_edge_error"] = row["error"], row["edge_error"]
+        out[f"{name}_time"] = row["seconds"] / peer["seconds"]
+    return {key: round(value, 5) for key, value in out.items()}
+
+
+def table(found: dict[tuple[str, int, str], dict[str, float]]) -> str:
+    """The same in Markdown, with seconds and mebibytes."""
+    lines = [
+        "| case | size | method | error, % | at steps, % | error, scene units | seconds | MiB |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for (case, size, method), row in found.items():
+        numbers = [f"{row[key]:.3f}" for key in ("error", "edge_error", "absolute", "seconds")]
+        lines.append(f"| {case} | {size} | {method} | {' | '.join(numbers)} | {row['mib']:.0f} |")
+    return "\n".join(lines)
+
+
+def _in_process(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
+    command = [sys.executable, __file__, "--run", case, str(size), method]
+    command += ["--data", str(data)] if data else []
+    done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def _measure(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
+    given, camera, truth = _bear(data) if case == "bear" and data else CASES[case](size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(2):
+        start = time.process_time()
+        depth, piece = _solve(method, given, camera)
+        seconds.append(time.process_time() - start)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {**_errors(depth, piece, truth, camera), "seconds": min(seconds), "mib": grown}
+
+
+def _solve(method: str, given: Any, camera: Any) -> tuple[Any, Any]:
+    from maquette.geometry.integrate import integrate
+
+    if method == "ours":
+        found = integrate(given, camera)
+    elif method == "poisson":
+        found = integrate(given, camera, sharpness=0.0, max_rounds=1)
+    else:
+        return _direct(given, camera)
+    return found.depth.numpy(), found.piece.numpy()
+
+
+def _direct(given: Any, camera: Any) -> tuple[Any, Any]:
+    """The Poisson system, assembled by scipy and handed to its direct solver."""
+    import numpy as np
+    from scipy import ndimage
+    from scipy.sparse import coo_matrix, identity
+    from scipy.sparse.linalg import spsolve
+
+    from maquette.geometry.camera import image_plane
+
+    mask, normals = given.mask.numpy(), given.normals.double().numpy()
+    facing = normals[..., 2].copy()
+    if not camera.orthographic:
+        facing -= (normals[..., :2] * image_plane(camera).numpy()).sum(-1)
+    facing = np.maximum(facing, 0.1)
+    index = np.full(mask.shape, -1)
+    index[mask] = np.arange(mask.sum())
+    rows, columns, values, wanted = [], [], [], []
+    for axis, slope in ((1, normals[..., 0]), (0, -normals[..., 1])):
+        ahead, behind = [np.s_[:, 1:], np.s_[:, :-1]] if axis else [np.s_[1:], np.s_[:-1]]
+        both = mask[ahead] & mask[behind]
+        for side in (ahead, behind):
+            m, count = facing[side][both], sum(len(part) for part in wanted)
+            row = count + np.arange(len(m))
+            rows += [row, row]
+            columns += [index[ahead][both], index[behind][both]]
+            values += [m, -m]
+            wanted.append(slope[side][both])
+    shape = (sum(len(part) for part in wanted), int(mask.sum()))
+    matrix = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape).tocsr()
+    normal_equations = (matrix.T @ matrix + 1e-9 * identity(shape[1])).tocsc()
+    q = np.zeros(mask.shape)
+    q[mask] = spsolve(normal_equations, matrix.T @ np.concatenate(wanted))
+    depth = q / camera.focal_px if camera.orthographic else np.exp(q / camera.focal_px)
+    labels = np.asarray(ndimage.label(mask)[0])  # pyright: ignore[reportGeneralTypeIssues]
+    return np.where(mask, depth, 0), labels - 1
+
+
+def _errors(depth: Any, piece: Any, truth: Any, camera: Any) -> dict[str, float]:
+    import numpy as np
+    from scipy import ndimage
+
+    known = (piece >= 0) & np.isfinite(truth)
+    aligned = depth.copy()
+    for number in range(piece.max() + 1):
+        here = known & (piece == number)
+        if not here.any():
+            continue
+        if camera.orthographic:
+            aligned[here] += np.median(truth[here] - depth[here])
+        else:
+            aligned[here] *= np.median(truth[here] / depth[here])
+    low, high = np.percentile(truth[known], (1, 99))
+    error = np.where(known, np.abs(aligned - np.where(known, truth, 0)), 0)
+    jump = np.zeros(known.shape, bool)
+    filled = np.where(known, truth, np.nan)
+    for axis in (0, 1):
+        steep = np.abs(np.diff(filled, axis=axis)) > 0.02 * (high - low)
+        jump |= np.pad(steep, [(0, int(axis == 0)), (0, int(axis == 1))])
+    near = ndimage.binary_dilation(jump, iterations=3) & known
+    absolute = float(error[known].mean())
+    at_steps = float(error[near].mean()) if near.any() else 0.0
+    return {"error": 100 * absolute / (high - low), "edge_error": 100 * at_steps / (high - low), "absolute": absolute}
+
+
+def _height_field(right: Any, up: Any, mask: Any, heights: Any) -> tuple[Any, Any, Any]:
+    import numpy as np
+    import torch
+
+    from maquette.geometry.integrate import pixel_camera
+    from maquette.types import NormalMap
+
+    vectors = np.stack([-right, -up, np.ones_like(right)], -1)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    given = NormalMap(torch.from_numpy(vectors * mask[..., None]), torch.from_numpy(mask))
+    return given, pixel_camera(mask.shape[1], mask.shape[0]), np.where(mask, -heights, np.nan)
+
+
+def _sphere(size: int) -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    y, x = np.mgrid[:size, :size] + 0.5 - size / 2
+    radius = 0.48 * size
+    inside = x**2 + y**2 < radius**2
+    z = np.sqrt(np.maximum(radius**2 - x**2 - y**2, 1e-9))
+    return _height_field(-x / z, y / z, inside, z)
+
+
+def _torn(size: int) -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    rows, x = np.mgrid[:size, :size] + 0.5 - size / 2
+    y = -rows
+    flap = (x < 0) & (y > 0)
+    return _height_field(np.zeros(x.shape), flap * 1.0, np.ones(x.shape, bool), flap * y)
+
+
+def _solid(size: int) -> tuple[Any, Any, Any]:
+    """The first generated shape of a seed that fills a fifth of its perspective view."""
+    import numpy as np
+    import torch
+
+    from maquette.render.gbuffer import trace
+    from maquette.synth.shapes import sample_solid
+    from maquette.synth.views import sample_view
+    from maquette.types import Camera, NormalMap
+
+    for index in range(100):
+        rng = np.random.default_rng([7, index])
+        solid, family = sample_solid(7, index)
+        view = sample_view(rng, solid.grid, family, size)
+        if view.orthographic:
+            continue
+        seen = trace(solid, view, np.zeros((0, 4)))
+        if seen.mask.mean() > 0.2:
+            camera = Camera(size, size, view.focal_px, view.center_px, torch.eye(4, dtype=torch.float64))
+            given = NormalMap(torch.from_numpy(seen.normal), torch.from_numpy(seen.mask))
+            return given, camera, np.where(seen.mask, -seen.position[..., 2].astype(float), np.nan)
+    raise RuntimeError("no shape fills its view")
+
+
+def _bear(data: Path) -> tuple[Any, Any, Any]:
+    import cv2
+    import numpy as np
+    import torch
+
+    from maquette.io.normal_maps import read_normal_map
+    from maquette.types import Camera, NormalMap
+
+    folder = data / "integration" / "bear"
+    mask = torch.from_numpy(np.asarray(cv2.imread(str(folder / "mask.png"), cv2.IMREAD_GRAYSCALE)) > 0)
+    normals = read_normal_map(folder / "normal_map.png").normals
+    k = np.loadtxt(folder / "K.txt")
+    camera = Camera(612, 512, k[0, 0], (k[0, 2] + 0.5, k[1, 2] + 0.5), torch.eye(4, dtype=torch.float64))
+    return NormalMap(normals * mask[..., None], mask), camera, np.load(folder / "depth_gt.npz")["depth_gt"]
+
+
+CASES = {"sphere": _sphere, "torn": _torn, "solid": _solid}
+
+if __name__ == "__main__":
+    sys.exit(main())
