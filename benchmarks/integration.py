@@ -11,8 +11,8 @@ formula, generated solids ray-traced in perspective, and, with --data, DiLiGenT'
 
 Error is the mean absolute depth error after the median offset (orthographic) or scale (perspective) of each
 piece, in percent of the depth's range (bear: millimetres too); at steps it is that of the pixels within 3 of a
-jump of more than 2 percent of the range. Time is processor time, the better of two runs, the first of which may compile; memory
-is what the process grew by. `--json` prints one flat object: errors, and times as ratios to spsolve (poisson
+jump of more than 2 percent of the range. Time is processor time, the better of two runs, the first of which may
+compile; memory is what the process grew by. `--json` prints one flat object: errors, and times as ratios to spsolve (poisson
 where that doesn't run).
 """
 
@@ -139,13 +139,13 @@ def _direct(given: Any, camera: Any) -> tuple[Any, Any]:
             values += [m, -m]
             wanted.append(slope[side][both])
     shape = (sum(len(part) for part in wanted), int(mask.sum()))
-    matrix = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape).tocsr()
-    normal_equations = (matrix.T @ matrix + 1e-9 * identity(shape[1])).tocsc()
+    matrix: Any = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape).tocsr()
+    normal_equations: Any = (matrix.T @ matrix + 1e-9 * identity(shape[1])).tocsc()
     q = np.zeros(mask.shape)
-    q[mask] = spsolve(normal_equations, matrix.T @ np.concatenate(wanted))
+    q[mask] = np.asarray(spsolve(normal_equations, matrix.T @ np.concatenate(wanted)))
     depth = q / camera.focal_px if camera.orthographic else np.exp(q / camera.focal_px)
-    labels = np.asarray(ndimage.label(mask)[0])  # pyright: ignore[reportGeneralTypeIssues]
-    return np.where(mask, depth, 0), labels - 1
+    labels: Any = ndimage.label(mask)
+    return np.where(mask, depth, 0), labels[0] - 1
 
 
 def _errors(depth: Any, piece: Any, truth: Any, camera: Any) -> dict[str, float]:

@@ -123,7 +123,7 @@ def test_a_plane_in_perspective_up_to_its_scale():
 
 
 def test_orthographic_units_are_those_of_the_camera():
-    x, y = grid(30, 40)
+    x, _y = grid(30, 40)
     cam = Camera(40, 30, 20.0, (20.0, 15.0), torch.eye(4, dtype=torch.float64), orthographic=True)
     found = integrate(normal_map(np.full_like(x, 0.5), np.zeros_like(x)), cam)
     assert float(found.depth[10, 10] - found.depth[10, 30]) == pytest.approx(0.5, abs=1e-3)  # 20 px * 0.5 / 20
@@ -131,7 +131,7 @@ def test_orthographic_units_are_those_of_the_camera():
 
 @pytest.mark.parametrize("cam", [None, camera(96, 96, 150.0)])
 def test_round_trip_through_normals(cam):
-    given, _, inside, radius = sphere()
+    given, _, _inside, radius = sphere()
     found = integrate(given, cam)
     shown = cam or Camera(96, 96, 1.0, (48.0, 48.0), torch.eye(4, dtype=torch.float64), orthographic=True)
     normals, valid = points_to_normals(depth_to_points(found.depth, shown), found.mask)
@@ -221,7 +221,7 @@ def test_what_nobody_trusts_does_not_count():
 
 
 def test_anchors_fix_the_offset_and_the_scale():
-    given, heights, inside, _ = sphere()
+    given, heights, _inside, _ = sphere()
     depth = torch.from_numpy(200 - heights)
     anchors = torch.full(depth.shape, torch.nan, dtype=torch.float64)
     anchors[40::20, 40::20] = depth[40::20, 40::20]

@@ -1,5 +1,7 @@
 """The solver against scipy's direct one, its Galerkin products against dense ones, and how few steps it takes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.sparse import csc_matrix
@@ -51,7 +53,7 @@ def test_coarse_matrices_are_galerkin_products_and_restriction_is_the_transpose(
     levels = multigrid.build(matrix)
     assert len(levels) > 3
     rng = np.random.default_rng(1)
-    for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+    for fine, coarse in itertools.pairwise(levels):
         p = prolongation(fine, coarse.links.diagonal.shape)
         expected = p.T @ dense(fine.links) @ p
         active = coarse.links.diagonal.ravel() > 0  # points that aren't there carry no unknown

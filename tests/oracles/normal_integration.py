@@ -16,16 +16,7 @@ def integrate(problem, sharpness: float, rounds: int, inertia: float = 1e-9) -> 
     facing = np.maximum(problem.facing, 0.1)
     q = np.zeros(inside.sum())
     for _ in range(rounds):
-        rows, columns, values, wanted, weights = [], [], [], [], []
-
-        def demand(first, second, m, g, weight):
-            row = len(wanted)
-            rows.extend([row, row])
-            columns.extend([first, second])
-            values.extend([-m, m])
-            wanted.append(g)
-            weights.append(weight)
-
+        demands = []
         for i, j in np.argwhere(inside):
             for di, dj, g in ((0, 1, problem.right[i, j]), (1, 0, problem.down[i, j])):
                 m, here = facing[i, j], index[i, j]
@@ -34,13 +25,16 @@ def integrate(problem, sharpness: float, rounds: int, inertia: float = 1e-9) -> 
                 step_before = m * (q[here] - q[before]) if before >= 0 else 0.0
                 believed = 1 / (1 + np.exp(-sharpness * (step_before**2 - step_after**2)))
                 if after >= 0:
-                    demand(here, after, m, g, problem.confidence[i, j] * believed)
+                    demands.append((here, after, m, g, problem.confidence[i, j] * believed))
                 if before >= 0:
-                    demand(before, here, m, g, problem.confidence[i, j] * (1 - believed))
-        matrix = csr_matrix((values, (rows, columns)), shape=(len(wanted), len(q)))
+                    demands.append((before, here, m, g, problem.confidence[i, j] * (1 - believed)))
+        first, second, m, wanted, weights = (np.array(column) for column in zip(*demands, strict=True))
+        row = np.arange(len(demands))
+        places = (np.concatenate([row, row]), np.concatenate([first, second]).astype(int))
+        matrix = csr_matrix((np.concatenate([-m, m]), places), shape=(len(demands), len(q)))
         weighted = matrix.T.multiply(weights)
         hold = inertia * identity(len(q)) + csr_matrix(np.diag(problem.anchor_weight[inside]))
-        right_side = weighted @ np.array(wanted) + inertia * q + problem.anchor_weight[inside] * problem.anchor[inside]
+        right_side = weighted @ wanted + inertia * q + problem.anchor_weight[inside] * problem.anchor[inside]
         q = np.asarray(spsolve((weighted @ matrix + hold).tocsc(), right_side))
     full = np.zeros(inside.shape)
     full[inside] = q
