@@ -12,8 +12,8 @@ formula, generated solids ray-traced in perspective, and, with --data, DiLiGenT'
 Error is the mean absolute depth error after the median offset (orthographic) or scale (perspective) of each
 piece, in percent of the depth's range (bear: millimetres too); at steps it is that of the pixels within 3 of a
 jump of more than 2 percent of the range. Time is processor time, the better of two runs, the first of which may
-compile; memory is what the process grew by. `--json` prints one flat object: errors, and times as ratios to spsolve (poisson
-where that doesn't run).
+compile; memory is what the process grew by. `--json` prints one flat object: errors, and
+times as ratios to spsolve (poisson where that doesn't run).
 """
 
 import argparse
