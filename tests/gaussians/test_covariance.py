@@ -9,7 +9,8 @@ from oracles.gaussian_normals import covariance as covariance_oracle
 from oracles.gaussian_normals import thinnest_axis
 from torch.autograd import gradcheck
 
-from maquette.gaussians.covariance import covariance, face_camera, normals_from_covariance, smallest_axis
+from maquette.gaussians.covariance import covariance, face_camera, normals_from_covariance
+from maquette.geometry.rotation import smallest_axis
 from maquette.types import Camera
 
 QUARTER_ABOUT_X = (math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)

@@ -1,8 +1,9 @@
 """Covariances of Gaussians and the normals in them: the axis along which a Gaussian is thinnest.
 
-Two ways to the same normal. `smallest_axis` reads it off the factors: a column of R, whose gradient goes to the
-quaternion and never divides by anything. `normals_from_covariance` finds it in Sigma alone, for whatever makes
-covariances without factors. A normal of either has no side; `face_camera` gives it one, before it is blended.
+Two ways to the same normal. `maquette.geometry.rotation.smallest_axis` reads it off the factors: a column of R, whose
+gradient goes to the quaternion and never divides by anything. `normals_from_covariance` finds it in
+Sigma alone, for whatever makes covariances without factors. A normal of either has no side; `face_camera` gives it one,
+before it is blended.
 """
 
 from typing import Any
@@ -30,16 +31,6 @@ def covariance(scale: Float[Tensor, "*batch 3"], rotation: Float[Tensor, "*batch
     """
     factor = quaternion_to_matrix(rotation) * scale[..., None, :]
     return factor @ factor.mT
-
-
-def smallest_axis(scale: Float[Tensor, "*batch 3"], rotation: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
-    """The normals of factored Gaussians: the column of R whose scale is smallest, of equal ones the first.
-
-    Which column it is has no gradient, so none goes to the scales.
-    """
-    matrix = quaternion_to_matrix(rotation)
-    thinnest = scale.argmin(-1)[..., None, None].expand(*scale.shape, 1)
-    return matrix.gather(-1, thinnest).squeeze(-1)
 
 
 def normals_from_covariance(sigma: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:

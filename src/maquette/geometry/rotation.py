@@ -29,6 +29,16 @@ def quaternion_to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor,
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def smallest_axis(scale: Float[Tensor, "*batch 3"], rotation: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
+    """The normals of factored Gaussians: the column of R whose scale is smallest, of equal ones the first.
+
+    Which column it is has no gradient, so none goes to the scales.
+    """
+    matrix = quaternion_to_matrix(rotation)
+    thinnest = scale.argmin(-1)[..., None, None].expand(*scale.shape, 1)
+    return matrix.gather(-1, thinnest).squeeze(-1)
+
+
 def flip_rotation(quaternion: Float[Tensor, "*batch 4"], signs: Float[Tensor, " 3"]) -> Float[Tensor, "*batch 4"]:
     """The same rotation in a frame whose axes are flipped: the quaternion of M R M, with M = diag(signs).
 

@@ -47,8 +47,8 @@ def sh_basis(directions: Float[Tensor, "*batch 3"], degree: int) -> Float[Tensor
 
 
 def sh_color(
-    sh: Float[Tensor, "*batch coefficients 3"], directions: Float[Tensor, "*batch 3"]
-) -> Float[Tensor, "*batch 3"]:
+    sh: Float[Tensor, "*#batch coefficients 3"], directions: Float[Tensor, "*#batch 3"]
+) -> Float[Tensor, "*#batch 3"]:
     """The colour that `maquette.types.Gaussians` shows along unit directions from the camera: max(0, 0.5 + sum)."""
     basis = sh_basis(directions, sh_degree(sh.shape[-2]))
     return (0.5 + (basis[..., None] * sh).sum(-2)).clamp_min(0)
