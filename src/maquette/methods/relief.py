@@ -56,8 +56,9 @@ def solid(
 
     It covers the squares between four pixels of the mask. If they are in one piece, its outline is theirs;
     islands stand on a rectangular plate, a little larger than all of them, each with its lowest point at the
-    plate's level. Pieces of less than a thousandth of the largest are left out. Across the view it is
-    orthographic, whatever the camera was.
+    plate's level. Of two squares that touch in nothing but a corner one is left out, since the edge of their
+    walls would belong to four faces, which no slicer takes. Pieces of less than a thousandth of the largest are
+    left out. Across the view it is orthographic, whatever the camera was.
 
     Args:
         depth, normal_map, camera: as for `surface`.
@@ -74,7 +75,7 @@ def solid(
             raise InputError(f"mesh: {name} is {value}; a positive number of millimetres is needed")
     camera = camera or pixel_camera(depth.mask.shape[1], depth.mask.shape[0])
     mask = depth.mask.numpy()
-    cells, count = _without_specks(_squares(mask))
+    cells, count = _without_specks(_unpinched(_squares(mask)))
     heights, slopes, places = heights_px(depth, camera), _slopes(normal_map, camera), _places(*mask.shape)
     if count > 1:
         heights, slopes, places = _on_plate(cells, heights, slopes, places)
@@ -144,6 +145,18 @@ def _places(height: int, width: int) -> Float[np.ndarray, "height width 2"]:
     return np.stack([u / width, 1 - v / height], -1)
 
 
+def _unpinched(cells: np.ndarray) -> Bool[np.ndarray, "rows columns"]:
+    """The squares without the lower one of each two that touch in nothing but a corner."""
+    cells = cells.copy()
+    while True:
+        nw, ne, sw, se = cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]
+        falling, rising = nw & se & ~ne & ~sw, ne & sw & ~nw & ~se
+        if not (falling.any() or rising.any()):
+            return cells
+        cells[1:, 1:] &= ~falling
+        cells[1:, :-1] &= ~rising
+
+
 def _without_specks(cells: np.ndarray) -> tuple[np.ndarray, int]:
     """The squares of all pieces but the smallest, and how many pieces those are."""
     labels, count = ndimage.label(cells)  # pyright: ignore[reportGeneralTypeIssues]
@@ -201,24 +214,16 @@ def _triangles(mask: np.ndarray, z: np.ndarray) -> Int[np.ndarray, "faces 3"]:
 def _shell(cells: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The upper side of the squares, and its rim.
 
-    Where two squares touch in nothing but a corner, the corner becomes two vertices, or the wall that goes
-    down from it would belong to four faces.
-
     Returns:
         The pixel of every vertex, the faces, and the edges of the rim in the direction in which the faces
         have them.
     """
-    _height, _width = heights.shape
     padded = np.pad(cells, 1)
-    nw, ne, sw, se = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    pinched = (nw & se & ~ne & ~sw) | (ne & sw & ~nw & ~se)
-    used = nw | ne | sw | se
-    upper = np.where(used, np.cumsum(used).reshape(used.shape) - 1, -1)
-    lower = upper.copy()  # the vertex as the squares below it know it
-    lower[pinched] = used.sum() + np.arange(int(pinched.sum()))
-    corners = np.concatenate([np.flatnonzero(used), np.flatnonzero(pinched)])
-    a, b = lower[:-1, :-1][cells], lower[:-1, 1:][cells]
-    c, d = upper[1:, :-1][cells], upper[1:, 1:][cells]
+    used = padded[:-1, :-1] | padded[:-1, 1:] | padded[1:, :-1] | padded[1:, 1:]
+    index = np.cumsum(used).reshape(used.shape) - 1
+    corners = np.flatnonzero(used)
+    a, b = index[:-1, :-1][cells], index[:-1, 1:][cells]
+    c, d = index[1:, :-1][cells], index[1:, 1:][cells]
     z = heights.ravel()[corners]
     falling = (np.abs(z[a] - z[d]) <= np.abs(z[b] - z[c]))[:, None]
     one = np.where(falling, np.stack([a, c, d], 1), np.stack([a, c, b], 1))
