@@ -70,7 +70,7 @@ TRAINING: dict[str, TrainConfig] = {
             Phase(128, 300, 8, 5e-5, 5e-6, stage=2, data="sharp"),
         ),
     ),
-    # For weights that are trained already (`--init`): what the shipped ones had last.
+    # For weights that are trained already (`--init`): what the shipped ones had last, and a stage two that they lack.
     "refine": TrainConfig(
         PRESETS["small"],
         (
