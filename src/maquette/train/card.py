@@ -71,4 +71,5 @@ def read_card(weights: str) -> dict[str, Any] | None:
 def _hardware(place: str) -> str:
     if place.startswith("cuda"):
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}, {platform.machine()}"
