@@ -3,20 +3,25 @@
     python benchmarks/integration.py [--quick] [--json] [--data DIR]
 
 Every case runs in a process of its own with one thread. Surfaces have known depth: a sphere and a torn sheet by
-formula, generated solids ray-traced in perspective, and, with --data, DiLiGenT's bear (`integration/bear`).
+formula, a generated solid ray-traced in perspective, and, with --data, DiLiGenT's bear (`integration/bear`) and
+scans (`meshes/scans`), to 1024 pixels, ray-cast in perspective by Mitsuba (pip install 'maquette[render]'): their
+normals are those of the triangles.
 
     ours      maquette.geometry.integrate
-    poisson   the same equations with both sides weighed equally, once (what a plain Poisson solve does)
+    poisson   the same equations with both sides weighed equally, once: our own plain Poisson solve
     spsolve   that one linear system by scipy.sparse.linalg.spsolve; to 512 pixels
+    dct       a plain Poisson solve by the cosine transforms of scipy.fft; for an orthographic whole frame (torn) only
 
 Error is the mean absolute depth error after the median offset (orthographic) or scale (perspective) of each
 piece, in percent of the depth's range (bear: millimetres too); at steps it is that of the pixels within 3 of a
 jump of more than 2 percent of the range. Time is processor time, the better of two runs, the first of which may
-compile; memory is what the process grew by. `--json` prints one flat object: errors, and
-times as ratios to spsolve (poisson where that doesn't run).
+compile, or that of the first if it took more than 30 seconds; memory is what the process grew by. `--json` prints
+one flat object: errors, and times as ratios to spsolve (poisson where that doesn't run); data that is not there is
+null, with the reason on stderr.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -27,9 +32,15 @@ from pathlib import Path
 from typing import Any
 
 SIZES_PX = (512, 1024, 2048)
-METHODS = ("ours", "poisson", "spsolve")
+METHODS = ("ours", "poisson", "spsolve", "dct")
 LARGEST_DIRECT_PX = 512
+LARGEST_SCAN_PX = 1024
+LONG_S = 30.0  # is not run twice
+SCAN = "scan-"  # and the name of the mesh
+QUICK = [("sphere", 256), ("torn", 256)]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+Found = dict[tuple[str, int, str], dict[str, float]]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,47 +48,83 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="256 pixels, two cases; under a minute")
     parser.add_argument("--json", action="store_true", help="one flat object")
-    parser.add_argument("--data", type=Path, help="folder with integration/bear")
+    parser.add_argument("--data", type=Path, help="folder with integration/bear and meshes/scans")
     parser.add_argument("--run", nargs=3, metavar=("CASE", "SIZE", "METHOD"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.run:
         case, size, method = options.run
         print(json.dumps(_measure(case, int(size), method, options.data)))
         return 0
-    sizes = (256,) if options.quick else SIZES_PX
-    cases = [(case, size) for size in sizes for case in (("sphere", "torn") if options.quick else CASES)]
+    cases, missing = (QUICK, {}) if options.quick else (_own_cases(), {})
     if options.data and not options.quick:
-        cases.insert(0, ("bear", 512))
+        more, missing = _data_cases(options.data)
+        cases = more + cases
     found = {}
     for case, size in cases:
         for method in METHODS:
-            if method != "spsolve" or size <= LARGEST_DIRECT_PX:
-                found[case, size, method] = _in_process(case, size, method, options.data)
-    print(json.dumps(flat(found)) if options.json else table(found))
+            if _runs(method, case, size):
+                found[case, size, method] = row = _in_process(case, size, method, options.data)
+                print(_line(case, size, method, row), file=sys.stderr, flush=True)  # a long run shows how far it is
+    for name, reason in missing.items():
+        print(f"{name}: not run: {reason}", file=sys.stderr)
+    print(json.dumps(flat(found, tuple(missing))) if options.json else table(found, tuple(missing)))
     return 0
 
 
-def flat(found: dict[tuple[str, int, str], dict[str, float]]) -> dict[str, float]:
-    """`sphere_512_ours_error`, `..._edge_error`, `..._time`: the time as a ratio to the slowest peer that ran."""
+def _own_cases() -> list[tuple[str, int]]:
+    return [(case, size) for size in SIZES_PX for case in CASES]
+
+
+def _data_cases(data: Path) -> tuple[list[tuple[str, int]], dict[str, str]]:
+    """The cases that the folder holds, and why others can't run."""
+    cases: list[tuple[str, int]] = []
+    missing = {}
+    if (data / "integration" / "bear").is_dir():
+        cases.append(("bear", 512))
+    else:
+        missing["bear"] = f"no folder {data / 'integration' / 'bear'}"
+    scans = sorted(path.stem for path in (data / "meshes" / "scans").glob("*.obj"))
+    if not scans:
+        missing["scans"] = f"no .obj in {data / 'meshes' / 'scans'}"
+    elif importlib.util.find_spec("mitsuba") is None:
+        missing["scans"] = "no Mitsuba; pip install 'maquette[render]'"
+    else:
+        cases += [(SCAN + name, size) for size in SIZES_PX if size <= LARGEST_SCAN_PX for name in scans]
+    return cases, missing
+
+
+def _runs(method: str, case: str, size: int) -> bool:
+    if method == "spsolve":
+        return size <= LARGEST_DIRECT_PX
+    return method != "dct" or case == "torn"
+
+
+def flat(found: Found, missing: tuple[str, ...] = ()) -> dict[str, float | None]:
+    """`sphere_512_ours_error`, `..._edge_error`, `..._time`: the time as a ratio to spsolve, or else to poisson."""
     out = {}
     for (case, size, method), row in found.items():
         peer = found.get((case, size, "spsolve")) or found[case, size, "poisson"]
         name = f"{case}_{size}_{method}"
         out[f"{name}_error"], out[f"{name}_edge_error"] = row["error"], row["edge_error"]
         out[f"{name}_time"] = row["seconds"] / peer["seconds"]
-    return {key: round(value, 5) for key, value in out.items()}
+    return {key: round(value, 5) for key, value in out.items()} | dict.fromkeys(missing)
 
 
-def table(found: dict[tuple[str, int, str], dict[str, float]]) -> str:
+def table(found: Found, missing: tuple[str, ...] = ()) -> str:
     """The same in Markdown, with seconds and mebibytes."""
     lines = [
         "| case | size | method | error, % | at steps, % | error, scene units | seconds | MiB |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
-    for (case, size, method), row in found.items():
-        numbers = [f"{row[key]:.3f}" for key in ("error", "edge_error", "absolute", "seconds")]
-        lines.append(f"| {case} | {size} | {method} | {' | '.join(numbers)} | {row['mib']:.0f} |")
+    lines += [_line(*key, row) for key, row in found.items()]
+    lines += [f"| {name} | not run | | | | | | |" for name in missing]
     return "\n".join(lines)
+
+
+def _line(case: str, size: int, method: str, row: dict[str, float]) -> str:
+    numbers = [f"{row[key]:.3f}" for key in ("error", "edge_error", "absolute")]
+    cells = [*numbers, f"{row['seconds']:.2f}", f"{row['mib']:.0f}"]
+    return f"| {case} | {size} | {method} | {' | '.join(cells)} |"
 
 
 def _in_process(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
@@ -88,15 +135,26 @@ def _in_process(case: str, size: int, method: str, data: Path | None) -> dict[st
 
 
 def _measure(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
-    given, camera, truth = _bear(data) if case == "bear" and data else CASES[case](size)
+    given, camera, truth = _scene(case, size, data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(2):
         start = time.process_time()
         depth, piece = _solve(method, given, camera)
         seconds.append(time.process_time() - start)
+        if seconds[0] > LONG_S:
+            break
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {**_errors(depth, piece, truth, camera), "seconds": min(seconds), "mib": grown}
+
+
+def _scene(case: str, size: int, data: Path | None) -> tuple[Any, Any, Any]:
+    """Normals, their camera, and the true depth, NaN where there is none."""
+    if case in CASES:
+        return CASES[case](size)
+    if data is None:
+        raise SystemExit(f"{case} needs --data")
+    return _bear(data) if case == "bear" else _scan(data, case.removeprefix(SCAN), size)
 
 
 def _solve(method: str, given: Any, camera: Any) -> tuple[Any, Any]:
@@ -107,7 +165,7 @@ def _solve(method: str, given: Any, camera: Any) -> tuple[Any, Any]:
     elif method == "poisson":
         found = integrate(given, camera, sharpness=0.0, max_rounds=1)
     else:
-        return _direct(given, camera)
+        return _direct(given, camera) if method == "spsolve" else _cosines(given)
     return found.depth.numpy(), found.piece.numpy()
 
 
@@ -146,6 +204,30 @@ def _direct(given: Any, camera: Any) -> tuple[Any, Any]:
     depth = q / camera.focal_px if camera.orthographic else np.exp(q / camera.focal_px)
     labels: Any = ndimage.label(mask)
     return np.where(mask, depth, 0), labels[0] - 1
+
+
+def _cosines(given: Any) -> tuple[Any, Any]:
+    """Least squares between slopes at links and differences, free at the border, pixels as units; whole frames."""
+    import numpy as np
+    from scipy.fft import dctn, idctn
+
+    normals = given.normals.double().numpy()
+    facing = np.maximum(normals[..., 2], 0.1)
+    right, down = normals[..., 0] / facing, -normals[..., 1] / facing
+    height, width = facing.shape
+    divergence = np.zeros(facing.shape)
+    at_links = (right[:, 1:] + right[:, :-1]) / 2
+    divergence[:, :-1] += at_links
+    divergence[:, 1:] -= at_links
+    at_links = (down[1:] + down[:-1]) / 2
+    divergence[:-1] += at_links
+    divergence[1:] -= at_links
+    rows, columns = (2 * np.cos(np.pi * np.arange(count) / count) - 2 for count in (height, width))
+    eigenvalues = rows[:, None] + columns
+    eigenvalues[0, 0] = 1.0  # of the mean, which is free
+    waves = dctn(divergence, norm="ortho") / eigenvalues
+    waves[0, 0] = 0.0
+    return idctn(waves, norm="ortho"), np.zeros(facing.shape, int)
 
 
 def _errors(depth: Any, piece: Any, truth: Any, camera: Any) -> dict[str, float]:
@@ -245,6 +327,44 @@ def _bear(data: Path) -> tuple[Any, Any, Any]:
     k = np.loadtxt(folder / "K.txt")
     camera = Camera(612, 512, k[0, 0], (k[0, 2] + 0.5, k[1, 2] + 0.5), torch.eye(4, dtype=torch.float64))
     return NormalMap(normals * mask[..., None], mask), camera, np.load(folder / "depth_gt.npz")["depth_gt"]
+
+
+def _scan(data: Path, name: str, size: int) -> tuple[Any, Any, Any]:
+    """A mesh as it lies, seen along -z at 30 degrees; one ray through the centre of each pixel."""
+    import numpy as np
+    import torch
+    import trimesh
+
+    from maquette.bench.pathtrace import load_mitsuba, upload_mesh
+    from maquette.types import Camera, NormalMap
+
+    mesh: Any = trimesh.load(data / "meshes" / "scans" / f"{name}.obj", force="mesh")
+    mesh.vertices -= mesh.bounds.mean(0)
+    mesh.vertices /= np.linalg.norm(mesh.vertices, axis=1).max()
+    field_deg = 30.0
+    distance = 1 / np.sin(np.deg2rad(field_deg) / 2)
+    mi = load_mitsuba()
+    film = {"type": "hdrfilm", "width": size, "height": size, "rfilter": {"type": "box"}}
+    scene = {
+        "type": "scene",
+        "integrator": {"type": "aov", "aovs": "place:position,normal:geo_normal"},
+        "shape": upload_mesh(mi, mesh, {"type": "diffuse"}),
+        "sensor": {
+            "type": "perspective",
+            "fov": field_deg,
+            "to_world": mi.ScalarTransform4f().look_at(origin=[0, 0, distance], target=[0, 0, 0], up=[0, 1, 0]),
+            "sampler": {"type": "stratified", "sample_count": 1, "jitter": False},
+            "film": film,
+        },
+    }
+    seen = np.array(mi.render(mi.load_dict(scene)))[..., -6:].astype(float)
+    place, normals = seen[..., :3] - (0, 0, distance), seen[..., 3:]
+    mask = np.linalg.norm(normals, axis=-1) > 0.5
+    normals *= np.where((normals * place).sum(-1) > 0, -1, 1)[..., None]  # open meshes show their back, too
+    focal_px = size / 2 / np.tan(np.deg2rad(field_deg) / 2)
+    camera = Camera(size, size, focal_px, (size / 2, size / 2), torch.eye(4, dtype=torch.float64))
+    given = NormalMap(torch.from_numpy(normals * mask[..., None]), torch.from_numpy(mask))
+    return given, camera, np.where(mask, -place[..., 2], np.nan)
 
 
 CASES = {"sphere": _sphere, "torn": _torn, "solid": _solid}

@@ -86,7 +86,7 @@ def solve(
     """Solve A x = b by conjugate gradients, preconditioned with one V-cycle.
 
     Args:
-        levels: of A; for a hierarchy of a former, similar A see `with_matrix`.
+        levels: of A.
         right_side: b, bordered.
         start: a first guess, bordered.
         tolerance: stops when |b - A x| <= tolerance * |b|, but takes a step even if the guess is that good, so
