@@ -15,11 +15,14 @@ from maquette.app.cli.main import main
 from maquette.geometry.camera import pixel_centers, pixel_rays, project
 from maquette.geometry.directional import confidence_from_concentration, expected_angle
 from maquette.geometry.frames import CAMERA_FRAMES, describe
+from maquette.geometry.integrate import integrate
 from maquette.geometry.maps import depth_to_points, points_to_normals
 from maquette.geometry.tangent import object_to_tangent, tangent_basis, tangent_to_object
+from maquette.io.height_maps import write_height_map
 from maquette.io.images import linear_to_srgb, read_photo, write_exr
 from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
 from maquette.methods.frame_check import CAN_TELL, check_frame
+from maquette.methods.relief import heights_px
 from maquette.shading.lambert import lambert, light_direction
 from maquette.types import Camera, NormalMap
 
@@ -313,6 +316,31 @@ def test_confidence_file(tmp_path):
     assert OpenEXR.File(str(tmp_path / "a.exr")).channels()["Y"].pixels.tolist() == confidence.tolist()
 
 
+def test_height_file(tmp_path):
+    leaning = torch.nn.functional.normalize(torch.tensor([-0.5, 0.0, 1.0], dtype=torch.float64), dim=0)
+    mask = hole()
+    slope = NormalMap(torch.where(mask[..., None], leaning, 0.0), mask)  # towards the viewer by half a pixel a column
+    heights = torch.from_numpy(heights_px(integrate(slope, tolerance=1e-8)))
+    columns = torch.arange(16.0, dtype=torch.float64).expand(16, 16)
+    offset = (heights - 0.5 * columns)[mask]
+    assert float(offset.max() - offset.min()) < 1e-3
+    formats: tuple[Format, ...] = ("png8", "png16")
+    for format in formats:
+        low, high = write_height_map(tmp_path / "a.png", heights, mask, format)
+        assert high - low == pytest.approx(7.5, abs=1e-3)
+        codes = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+        assert codes is not None
+        assert codes.dtype == np.uint16
+        assert codes[8, [0, 7, 15]].tolist() == pytest.approx([0, 65535 * 7 / 15, 65535], abs=20)
+        assert codes[0, 0] == 0
+        assert codes.max() == 65535
+    write_height_map(tmp_path / "a.npy", heights, mask, "npy")
+    write_height_map(tmp_path / "a.exr", heights, mask, "exr")
+    expected = torch.where(mask, heights, 0).float().numpy()
+    assert np.array_equal(np.load(tmp_path / "a.npy"), expected)
+    assert np.array_equal(OpenEXR.File(str(tmp_path / "a.exr")).channels()["Y"].pixels, expected)
+
+
 def test_names(tmp_path, monkeypatch, capsys):
     def knowing(photo):
         mask = torch.zeros(photo.rgb.shape[:2], dtype=torch.bool)
@@ -324,8 +352,9 @@ def test_names(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (16, 16)).save(tmp_path / "cup.jpg")
     for format, suffix in [("png16", "png"), ("exr", "exr"), ("npy", "npy")]:
         out = tmp_path / format
-        options = ["--mask", "none", "--confidence", "--report", "--format", format]
+        options = ["--mask", "none", "--confidence", "--height", "--report", "--format", format]
         assert main(["normals", str(tmp_path / "cup.jpg"), "-o", str(out), *options]) == 0
         names = {path.name for path in out.iterdir()}
-        assert names == {f"cup.normals.{suffix}", f"cup.confidence.{suffix}", "cup.sheet.png", "cup.report.html"}
+        maps = {f"cup.{map}.{suffix}" for map in ("normals", "confidence", "height")}
+        assert names == maps | {"cup.sheet.png", "cup.report.html"}
     assert np.load(tmp_path / "npy" / "cup.confidence.npy")[0, 0] == 0
