@@ -1,5 +1,6 @@
 """Detail from tiles, with networks whose error is known: the photo's colours are the normals that they predict."""
 
+import itertools
 from math import degrees
 
 import pytest
@@ -47,7 +48,7 @@ def test_tiles_cover_the_side_overlap_by_a_third_and_are_alike_from_both_ends(si
     begin = starts(side, 32)
     assert begin[0] == 0
     assert begin[-1] + 32 == side
-    assert all(0 < b - a <= 22 for a, b in zip(begin, begin[1:], strict=False))
+    assert all(0 < b - a <= 22 for a, b in itertools.pairwise(begin))
     if len(begin) % 2 == 0 or (side - 32) % 2 == 0:
         assert [side - 32 - s for s in reversed(begin)] == begin
 

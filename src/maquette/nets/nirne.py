@@ -104,7 +104,8 @@ class NiRNE(nn.Module):
             x = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest") + features[level]
             x = self.decoder[level](x)
         x = F.pixel_shuffle(self.to_full(x), 2)
-        x = self.head(torch.cat([x, seen], 1)).float()  # a direction in bfloat16 would be 0.2 degrees coarse
+        x = self.head(torch.cat([x, seen], 1))
+        x = x.to(torch.promote_types(x.dtype, torch.float32))  # a direction in bfloat16 would be 0.2 degrees coarse
         kappa = 0.2 + F.softplus(x[:, 3:] + 1.0)
         # The bias towards the viewer starts training at the flat guess instead of at nowhere.
         return unit(x[:, :3] + x.new_tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1), 1), kappa
