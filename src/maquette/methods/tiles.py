@@ -47,6 +47,7 @@ def sharpen(
         solid = resize(mask, finer)
         seen = photo if finer == side else resize(photo, finer) / solid.clamp_min(1e-3)
         detail, certainty = blend_tiles(predict, seen, (solid >= 0.5).float(), tile_px)
+        detail = unit(without_comb(detail), 1)
         smooth = unit(resize(resize(detail, guide.shape[-1]), finer), 1)
         guide = reorient(detail, smooth, unit(resize(guide, finer), 1))
         kappa = torch.minimum(resize(kappa, finer).clamp_min(1e-3), certainty)
@@ -78,6 +79,14 @@ def blend_tiles(
     weight = total[:, 4:].clamp_min(1e-6)
     facing = total.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1)
     return unit(total[:, :3] + facing, 1), (total[:, 3:4] / weight).clamp_min(1e-3)
+
+
+def without_comb(image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    """Binomial blur over 3x3 pixels: a network that upsamples leaves a faint comb of two pixels, octave upon octave."""
+    channels = image.shape[1]
+    taps = image.new_tensor([0.25, 0.5, 0.25])
+    kernel = (taps[:, None] * taps[None, :]).expand(channels, 1, 3, 3)
+    return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=channels)
 
 
 def starts(side: int, tile_px: int) -> list[int]:
