@@ -90,6 +90,7 @@ def test_the_options_reach_the_file(weights, tmp_path, capfd):
         (["nirne", "-o", "file/a.onnx"], "file/a.onnx"),
         (["nirne", "-o", "a.onnx", "--weights", "nobodys"], "nobodys: no such weights"),
         (["nirne", "-o", "a.onnx", "--size-px", "12"], "working size of 12 px"),
+        (["nirne", "-o", "a.onnx", "--size-px", "0"], "working size of 0 px"),
         (["nirne", "-o", "a.onnx", "--size-px", "big"], "invalid int value: 'big'"),
     ],
 )

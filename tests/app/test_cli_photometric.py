@@ -211,6 +211,8 @@ def _damage_files(scene, kind: str, photos: list, arguments: list) -> tuple[list
         return arguments, "p.3.png: no such file"
     for path in photos:
         Image.new("RGB", (SIZE, SIZE)).save(path)
+    if kind == "black and no mask":
+        return arguments[:-2], "every other photo is black"
     return arguments, "every photo is black"
 
 
@@ -218,6 +220,7 @@ KINDS = (
     "wrong count", "parallel", "in a plane", "below", "two photos", "no lights", "sphere without region",
     "sphere elsewhere", "mask counted as a photo", "other size", "empty mask", "mask of another size", "nan",
     "truncated", "zero bytes", "wrong type", "1x1", "missing", "black",
+    "black and no mask",
 )  # fmt: skip
 
 

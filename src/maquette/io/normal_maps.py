@@ -154,4 +154,5 @@ def _read_npy(path: Path) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"{path}: holds {array.dtype}; normals must be floating-point numbers")
     require_size(path, array.shape[1], array.shape[0])
-    return np.asarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused as such
+        return np.asarray(array, dtype=np.float32)

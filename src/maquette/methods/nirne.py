@@ -38,7 +38,7 @@ class NiRNE:
         if not 0 <= detail_px <= 16384:
             raise InputError(f"detail up to {detail_px} px; it must lie in 0..16384, where 0 is none")
         self.net = net.eval().requires_grad_(False)
-        self.size_px = _multiple(size_px or net.config.size_px)
+        self.size_px = _multiple(net.config.size_px if size_px is None else size_px)
         self.mirrored = mirrored
         self.detail_px = detail_px
 

@@ -102,7 +102,7 @@ def mean_photo(photos: Iterable[Photo], lights: Lights | None = None) -> Photo:
     Its mask and name are those of the first photo.
 
     Raises:
-        InputError: there is no photo, or they differ in size.
+        InputError: there is no photo, they differ in size, or all of them are black.
     """
     total, first, count = torch.zeros(0), None, 0
     for count, photo in enumerate(photos, start=1):
@@ -112,6 +112,8 @@ def mean_photo(photos: Iterable[Photo], lights: Lights | None = None) -> Photo:
         first = first or photo
     if first is None:
         raise InputError("mean of photos: there are none; at least one is needed")
+    if not bool(total.any()):
+        raise InputError(f"{first.name}: it and every other photo is black; lit photos are needed")
     return Photo(total / count, first.mask, first.name)
 
 
