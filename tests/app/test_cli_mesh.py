@@ -99,6 +99,35 @@ def test_a_grid_of_at_most_so_many_pixels(photo, tmp_path, capfd):
     assert small["vertices"] == pytest.approx(large["vertices"] / 4, rel=0.15)
 
 
+@pytest.mark.parametrize("size", [0.01, 1e4])
+@pytest.mark.parametrize("base", [0.01, 1e4])
+def test_the_relief_survives_the_file_at_the_ends_of_the_range(photo, tmp_path, capfd, size, base):
+    out = tmp_path / "cup.stl"
+    sizes = ("--size-mm", size, "--depth-mm", size, "--base-mm", base)
+    assert run(capfd, photo, "-o", out, "--method", "inflate", *sizes)[0] == 0
+    mesh = trimesh.load(out, force="mesh")
+    assert mesh.is_watertight
+    assert mesh.extents[[0, 2]] == pytest.approx([size, size + base], rel=1e-3)
+
+
+def test_a_mesh_named_after_its_photo_leaves_the_photo_alone(photo, tmp_path, capfd):
+    before = photo.read_bytes()
+    code, lines, _ = run(capfd, photo, "-o", photo.with_suffix(".obj"), "--method", "inflate", "--json")
+    assert code == 0
+    assert photo.read_bytes() == before
+    assert str(tmp_path / "cup.texture.png") in json.loads(lines[0])["files"]
+
+
+def test_a_photo_named_like_the_texture_is_not_overwritten(photo, tmp_path, capfd):
+    taken = photo.rename(tmp_path / "cup.texture.png")
+    before = taken.read_bytes()
+    code, lines, errors = run(capfd, taken, "-o", tmp_path / "cup.obj", "--method", "inflate")
+    assert (code, lines, len(errors)) == (2, [], 1)
+    assert "would overwrite" in errors[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["cup.texture.png"]
+    assert taken.read_bytes() == before
+
+
 def nan_file(folder):
     write_exr(folder / "nan.exr", torch.full((32, 32, 3), torch.nan))
     return "nan.exr", "NaN or infinite"
@@ -130,7 +159,20 @@ def nan_map(folder):
     return "nan.npy", "NaN"
 
 
-@pytest.mark.parametrize("make", [nan_file, clear_file, cut_file, line_file, nan_map])
+def infinite_map(folder):
+    np.save(folder / "vast.npy", np.full((20, 30, 3), 1e300))  # finite, but not in float32
+    return "vast.npy", "infinite"
+
+
+def turned_map(folder):
+    np.save(folder / "away.npy", np.full((20, 30, 3), (0.0, 0.6, -0.8), np.float32))
+    return "away.npy", "100% of its normals face away from the viewer in the frame opengl"
+
+
+MAKERS = [nan_file, clear_file, cut_file, line_file, nan_map, infinite_map, turned_map]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("suffix", ["glb", "stl"])
 def test_bad_input_is_one_line_and_leaves_nothing(photo, tmp_path, capfd, make, suffix):
     name, message = make(tmp_path)
@@ -145,10 +187,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(photo, tmp_path, capfd, make, 
     ("arguments", "message"),
     [
         (["-o", "a.fbx"], "a mesh ends in one of .glb, .obj, .ply, .stl"),
-        (["-o", "a.stl", "--size-mm", "0"], "--size-mm 0: must be a positive number"),
-        (["-o", "a.stl", "--depth-mm", "-3"], "--depth-mm -3: must be a positive number"),
-        (["-o", "a.stl", "--base-mm", "nan"], "--base-mm nan: must be a positive number"),
-        (["-o", "a.glb", "--focal-px", "inf"], "--focal-px inf: must be a positive number"),
+        (["-o", "a.stl", "--size-mm", "0"], "--size-mm 0: must be a number from 0.01 to 10000"),
+        (["-o", "a.stl", "--depth-mm", "-3"], "--depth-mm -3: must be a number"),
+        (["-o", "a.stl", "--base-mm", "nan"], "--base-mm nan: must be a number"),
+        (["-o", "a.glb", "--focal-px", "inf"], "--focal-px inf: must be a number from 1 to 1e+09"),
+        (["-o", "a.stl", "--size-mm", "1e300"], "--size-mm 1e+300: must be a number"),
+        (["-o", "a.stl", "--base-mm", "1e-300"], "--base-mm 1e-300: must be a number"),
+        (["-o", "a.stl", "--focal-px", "1e300"], "--focal-px 1e+300: must be a number"),
         (["-o", "a.glb", "--grid-px", "3"], "--grid-px 3: must be at least 16"),
         ([], "the following arguments are required: -o"),
     ],

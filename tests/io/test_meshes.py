@@ -73,9 +73,9 @@ def test_an_obj_names_its_picture_and_material(tmp_path):
     write_mesh(tmp_path / "my cup.obj", quad(), corners())
     assert "mtllib my_cup.mtl" in (tmp_path / "my cup.obj").read_text()
     material = (tmp_path / "my_cup.mtl").read_text()
-    assert "map_Kd my_cup.png" in material
+    assert "map_Kd my_cup.texture.png" in material
     assert "Kd 1.0" in material
-    assert np.asarray(Image.open(tmp_path / "my_cup.png")).shape == (8, 8, 3)
+    assert np.asarray(Image.open(tmp_path / "my_cup.texture.png")).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

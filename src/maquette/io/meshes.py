@@ -3,7 +3,7 @@
 All keep the frame of memory: x right, y up, z towards the viewer, which is also glTF's.
 
     .glb   vertices, normals, texture coordinates, the picture as an embedded PNG; a mesh with a size in metres
-    .obj   the same in text, with a .mtl and a .png of the same name beside it
+    .obj   the same in text, with NAME.mtl and NAME.texture.png beside it
     .ply   binary: vertices, normals, and the picture's colours at the vertices
     .stl   binary: triangles alone
 
@@ -86,9 +86,18 @@ def _material(image: np.ndarray | None) -> PBRMaterial:
     return PBRMaterial(baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True)
 
 
+def texture_path(path: Path) -> Path:
+    """Where an OBJ's picture is written: never the name of the photo that the mesh is named after."""
+    return path.with_name(f"{_name_in_obj(path)}.texture.png")
+
+
+def _name_in_obj(path: Path) -> str:
+    return re.sub(r"[^\w.-]", "_", path.stem)  # readers split these names at blanks
+
+
 def _write_obj(path: Path, mesh: Mesh, image: np.ndarray | None) -> list[Path]:
-    name = re.sub(r"[^\w.-]", "_", path.stem)  # readers split these names at blanks
-    material = None if image is None else _matte(Image.fromarray(image), name)
+    name = _name_in_obj(path)
+    material = None if image is None else _matte(Image.fromarray(image), texture_path(path).stem)
     built = _built(mesh, material, mesh.unit_mm or 1.0)
     text, others = export_obj(
         built, include_normals=True, include_color=False, return_texture=True, mtl_name=f"{name}.mtl", header="maquette"

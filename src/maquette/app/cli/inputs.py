@@ -8,7 +8,7 @@ from maquette.errors import InputError
 
 PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
 # What the verbs themselves write is no photo: a folder may be worked on twice, or be its own output.
-_OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet)\.\w+$")
+_OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet|texture)\.\w+$")
 
 
 def is_normal_map(path: Path) -> bool:

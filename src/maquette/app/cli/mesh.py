@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,9 @@ SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 _WIDTH_MM = 100.0
 _BASE_MM = 3.0
 _GRID_PX = 1024
+# Files hold 32-bit floats: between sizes that lie further apart than these, the smaller one would be rounded away.
+_SIZES_MM = (0.01, 1e4)
+_RANGES = {"size_mm": _SIZES_MM, "depth_mm": _SIZES_MM, "base_mm": _SIZES_MM, "focal_px": (1.0, 1e9)}
 
 
 def main(argv: list[str]) -> int:
@@ -31,8 +33,10 @@ def main(argv: list[str]) -> int:
     start = time.perf_counter()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
-    from maquette.io.meshes import write_mesh
+    from maquette.io.meshes import texture_path, write_mesh
 
+    if options.output.suffix.lower() == ".obj" and texture_path(options.output).resolve() == options.input.resolve():
+        raise InputError(f"-o {options.output}: its texture would overwrite {options.input}; give another name")
     normal_map, confidence, photo = _surface(options)
     mesh, depth, camera = _mesh(options, normal_map, confidence)
     written = write_mesh(options.output, mesh, None if photo is None else photo.rgb)
@@ -110,10 +114,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if options.output.suffix.lower() not in SUFFIXES:
         raise InputError(f"-o {options.output}: a mesh ends in one of {', '.join(SUFFIXES)}")
-    for name in ("size_mm", "depth_mm", "base_mm", "focal_px"):
+    for name, (low, high) in _RANGES.items():
         value = getattr(options, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"--{name.replace('_', '-')} {value:g}: must be a positive number")
+        if value is not None and not low <= value <= high:  # NaN compares false
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: must be a number from {low:g} to {high:g}")
     if options.report and (options.normals or is_normal_map(options.input)):
         raise InputError(
             f"--report: shows a photo beside its normals, but {options.input} is a normal map; give a photo"
@@ -137,7 +141,9 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
 
     path = options.input
     if options.normals or is_normal_map(path):
-        return read_normal_map(path, options.convention), None, None
+        normal_map = read_normal_map(path, options.convention)
+        _require_facing(path, normal_map, options.convention)
+        return normal_map, None, None
     photo = read_photo(path)
     photo = photo.with_mask(object_mask(photo, options.mask))
     normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
@@ -145,6 +151,16 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
     if normal_map.concentration is not None:
         confidence = confidence_from_concentration(normal_map.concentration)
     return normal_map, confidence, photo
+
+
+def _require_facing(path: Path, normal_map: "NormalMap", convention: str) -> None:
+    """Raise an InputError if most normals face away, as no camera can see them: their depth would be a spike."""
+    away = float((normal_map.normals[..., 2][normal_map.mask] < 0).float().mean())
+    if away > 0.5:
+        raise InputError(
+            f"{path}: {away:.0%} of its normals face away from the viewer in the frame {convention}; give its own"
+            " --convention (`maquette check-normals` finds it)"
+        )
 
 
 def _mesh(
