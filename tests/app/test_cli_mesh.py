@@ -8,6 +8,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from maquette.app.cli.inputs import expand
 from maquette.app.cli.main import main
 from maquette.io.images import write_exr
 from maquette.io.normal_maps import write_normal_map
@@ -116,6 +117,7 @@ def test_a_mesh_named_after_its_photo_leaves_the_photo_alone(photo, tmp_path, ca
     assert code == 0
     assert photo.read_bytes() == before
     assert str(tmp_path / "cup.texture.png") in json.loads(lines[0])["files"]
+    assert expand([str(tmp_path)]) == [photo]
 
 
 def test_a_photo_named_like_the_texture_is_not_overwritten(photo, tmp_path, capfd):
