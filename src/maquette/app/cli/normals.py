@@ -12,6 +12,7 @@ from maquette.app.cli.inputs import expand, require_distinct_stems
 from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import read_method
 from maquette.errors import InputError
+from maquette.io.files import require_writable
 
 if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
     require_distinct_stems(photos)
     if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
-    _make_folder(options.output)
+    require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
@@ -63,13 +64,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
     return parser.parse_args(argv)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"-o {folder}: {error.strerror}; give a folder that can be written") from error
 
 
 def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predictor") -> list[Path]:

@@ -18,6 +18,7 @@ from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction
 from maquette.app.cli.photometric import in_order
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
+from maquette.io.files import require_writable
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -38,6 +39,7 @@ def main(argv: list[str]) -> int:
     """Run the verb; returns 0."""
     options = _parse(argv)
     source = _source(options.clip)
+    require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
