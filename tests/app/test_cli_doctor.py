@@ -100,3 +100,14 @@ def test_broken_weights_are_told(tmp_path, monkeypatch):
 def test_a_wrong_option_is_one_line(capfd):
     assert main(["doctor", "--fast"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_a_browser_on_the_path_is_asked_for_its_version(tmp_path, monkeypatch):
+    browser = tmp_path / "chromium"
+    browser.write_text("#!/bin/sh\necho Chromium 1.2 $1\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor_checks.chromium().strip() == "Chromium 1.2 --version"
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(doctor_checks.Broken, match="no Chromium"):
+        doctor_checks.chromium()

@@ -231,7 +231,7 @@ def chromium() -> str:
     )
     if found is None:
         raise Broken("no Chromium on the path", "apt-get install chromium")
-    return subprocess.run([found[0], "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run([found, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def _expect(right: bool, complaint: str) -> None:
