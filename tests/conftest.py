@@ -20,6 +20,7 @@ def _import_unchecked(*names: str) -> None:
 
 _import_unchecked(
     "maquette.geometry.bilateral",
+    "maquette.geometry.coarsening",
     "maquette.geometry.field",
     "maquette.geometry.multigrid",
     "maquette.render.gbuffer",
