@@ -8,10 +8,9 @@ import torch
 
 from maquette.errors import InputError
 from maquette.io.decode import quiet
+from maquette.io.files import VIDEO_SUFFIXES
 from maquette.io.images import srgb_to_linear
 from maquette.types import Photo
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 
 def frame_rate(path: Path) -> float:

@@ -79,18 +79,19 @@ class NiRNE:
         mask, window = mask_of(photo), object_window(photo)
         side = window.height
         device = next(self.net.parameters()).device
-        crop = window.cut(photo.rgb.permute(2, 0, 1))[None].to(device)
         solid = window.cut(mask[None].float())[None].to(device)
+        crop = window.cut(photo.rgb.permute(2, 0, 1))[None].to(device) * solid
 
-        small = resize(crop * solid, self.size_px) / resize(solid, self.size_px).clamp_min(1e-3)
-        coarse = (resize(solid, self.size_px) >= 0.5).float()
+        cover = resize(solid, self.size_px)
+        small = resize(crop, self.size_px) / cover.clamp_min(1e-3)
+        coarse = (cover >= 0.5).float()
         if not bool(coarse.any()):  # thinner than a pixel of the network's everywhere
-            coarse = (resize(solid, self.size_px) > 0).float()
+            coarse = (cover > 0).float()
         normal, kappa = self._predict(normalise_exposure(small, coarse), coarse)
         finest = min(side, self.detail_px)
         if finest > self.size_px:
             cover = resize(solid, finest)
-            seen = resize(crop * solid, finest) / cover.clamp_min(1e-3)
+            seen = resize(crop, finest) / cover.clamp_min(1e-3)
             normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
 
         size = (mask.shape[0], mask.shape[1])

@@ -42,6 +42,13 @@ def require_distinct_stems(paths: list[Path]) -> None:
             )
 
 
+def in_order(paths: list[Path]) -> list[Path]:
+    """Photos in alphabetical order put in the order of the numbers in their names; another order kept."""
+    if paths != sorted(paths):
+        return paths
+    return sorted(paths, key=_by_numbers)
+
+
 def _expand_one(argument: str) -> list[Path]:
     path = Path(argument)
     if path.is_dir():
@@ -63,3 +70,8 @@ def _photos(paths: list[Path]) -> list[Path]:
         for path in paths
         if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file() and not _OWN_OUTPUT.search(path.name)
     )
+
+
+def _by_numbers(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maquette.app.cli import photometric, video
 from maquette.app.cli.inputs import expand, require_distinct_stems
-from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import read_method
 from maquette.errors import InputError
 from maquette.io.files import require_writable
@@ -55,9 +55,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "photo", nargs="+", metavar="PHOTO", help="png, jpg, webp, tiff or exr; a folder of them; a glob"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
-    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
-    parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
+    add_output_options(parser)
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--height", action="store_true", help="write the height map of the normals, 16 bits or float")
     parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import warnings
+from pathlib import Path
 from typing import NoReturn
 
 from maquette.app.method_names import FORMS, METHODS, read_method
@@ -32,6 +33,13 @@ def method_text(text: str) -> str:
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Where normal maps go, and in which frame and format."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
+    parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:

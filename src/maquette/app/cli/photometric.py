@@ -7,7 +7,6 @@ in the order of their numbers instead (2 before 10), because rows of lights are;
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli.inputs import expand
-from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, show_warnings_in_one_line
+from maquette.app.cli.inputs import expand, in_order
+from maquette.app.cli.parser import CONVENTIONS, Parser, add_output_options, show_warnings_in_one_line
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
 
@@ -76,22 +75,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def in_order(paths: list[Path]) -> list[Path]:
-    """Photos in alphabetical order put in the order of the numbers in their names; another order kept."""
-    if paths != sorted(paths):
-        return paths
-    return sorted(paths, key=_by_numbers)
-
-
-def _by_numbers(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", str(path))
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("normals", "One normal map from several photos of one still object, each under another light.")
     parser.add_argument("photo", nargs="+", metavar="PHOTO", help="at least 3 photos; a folder of them; a glob")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    add_output_options(parser)
     parser.add_argument("--method", required=True, choices=("photometric",), help="this method")
     parser.add_argument(
         "--lights", type=Path, metavar="FILE",
@@ -120,8 +107,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="where the object is: a mask file, the first photo's alpha, found (alpha, else GrabCut on the mean of"
         " the photos; the default), or the whole frame",
     )  # fmt: skip
-    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
-    parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args(argv)

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.inputs import expand
-from maquette.app.cli.parser import CONVENTIONS, FORMATS, Parser, add_prediction_options, show_warnings_in_one_line
-from maquette.app.cli.photometric import in_order
+from maquette.app.cli.inputs import expand, in_order
+from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
-from maquette.io.files import require_writable
+from maquette.io.files import VIDEO_SUFFIXES, require_writable
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from maquette.methods.steady import SteadyFrame
     from maquette.types import NormalMap, Photo
-
-_VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
 
 
 def is_asked_for(argv: list[str]) -> bool:
@@ -99,9 +96,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("normals", "Normal maps of a video or of photos in order, smoothed along the motion.")
     parser.add_argument("clip", nargs="+", metavar="CLIP", help="a video file; or a folder, a glob or files of frames")
     parser.add_argument("--video", action="store_true", help="this way of working")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
-    parser.add_argument("--convention", choices=CONVENTIONS, default="opengl", help="default: %(default)s")
-    parser.add_argument("--format", choices=FORMATS, default="png16", help="of the maps; default: %(default)s")
+    add_output_options(parser)
     parser.add_argument(
         "--smoothing", type=_share, default=0.75, metavar="S",
         help="share of the past where nothing changed, 0 (none) to below 1; default: %(default)s",
@@ -135,7 +130,7 @@ def _rate(text: str) -> float:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in _VIDEO_SUFFIXES
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _source(arguments: list[str]) -> list[Path]:
