@@ -41,6 +41,22 @@ def tiny_shapes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_data():
+    """A folder of the test data beside the project, "" for all of it.
+
+    Most of it is for evaluation only and may not ship, so where it isn't, the test that asks for it is skipped.
+    """
+
+    def find(folder: str = "") -> Path:
+        path = Path(__file__).parents[2] / "shared" / "data" / folder
+        if not path.is_dir():
+            pytest.skip(f"no test data in {path}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
 def load_benchmark():
     """A script of `benchmarks/`, by name, as a module."""
 

@@ -124,3 +124,13 @@ def test_a_second_input_beside_a_video(clip, frames, tmp_path, capfd):
     code, _, errors = run(capfd, clip, frames, "-o", tmp_path / "out")
     assert (code, len(errors)) == (2, 1)
     assert "one video at a time" in errors[0]
+
+
+def test_the_defaults_on_the_command_line_are_the_methods_own():
+    """They are written twice, since the parser must not load what the methods need."""
+    from maquette.app.cli.video import _parse
+    from maquette.methods.nirne import DETAIL_PX
+    from maquette.methods.steady import STRENGTH
+
+    options = _parse(["--video", "clip.mp4", "-o", "out"])
+    assert (options.smoothing, options.detail_px) == (STRENGTH, DETAIL_PX)

@@ -1,7 +1,5 @@
 """The real sets: counts, frames and lights, checked by physics; skipped, naming the folder, if not there."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,14 +12,10 @@ from maquette.errors import InputError
 from maquette.io.images import write_png8, write_png16
 from maquette.types import Camera, NormalMap
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
 
 @pytest.fixture
-def data():
-    if not DATA.is_dir():
-        pytest.skip(f"no test data in {DATA}")
-    return DATA
+def data(shared_data):
+    return shared_data()
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -1,7 +1,5 @@
 """Depth from normals: surfaces known by formula, round trips, a plain oracle, and every kind of bad map."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -14,8 +12,6 @@ from maquette.geometry.camera import image_plane
 from maquette.geometry.integrate import integrate
 from maquette.geometry.maps import depth_to_points, points_to_normals
 from maquette.types import Camera, NormalMap
-
-BEAR = Path(__file__).parents[3] / "shared" / "data" / "integration" / "bear"
 
 
 def normal_map(right, up, mask=None) -> NormalMap:
@@ -282,15 +278,14 @@ def test_bad_input_is_one_line(kind):
     assert "\n" not in str(caught.value)
 
 
-def test_the_published_case_in_millimetres():
-    if not BEAR.is_dir():
-        pytest.skip(f"no test data in {BEAR}")
-    codes = cv2.imread(str(BEAR / "normal_map.png"), cv2.IMREAD_UNCHANGED)
-    mask = cv2.imread(str(BEAR / "mask.png"), cv2.IMREAD_GRAYSCALE)
+def test_the_published_case_in_millimetres(shared_data):
+    bear = shared_data("integration/bear")
+    codes = cv2.imread(str(bear / "normal_map.png"), cv2.IMREAD_UNCHANGED)
+    mask = cv2.imread(str(bear / "mask.png"), cv2.IMREAD_GRAYSCALE)
     assert codes is not None and mask is not None
     normals = torch.nn.functional.normalize(torch.from_numpy(codes[..., ::-1] / 65535 * 2 - 1), dim=-1)
-    truth = np.load(BEAR / "depth_gt.npz")["depth_gt"]
-    k = np.loadtxt(BEAR / "K.txt")
+    truth = np.load(bear / "depth_gt.npz")["depth_gt"]
+    k = np.loadtxt(bear / "K.txt")
     cam = Camera(612, 512, k[0, 0], (k[0, 2] + 0.5, k[1, 2] + 0.5), torch.eye(4, dtype=torch.float64))
     depth = integrate(NormalMap(normals, torch.from_numpy(mask > 0)), cam).depth.numpy()
     known = (mask > 0) & np.isfinite(truth)

@@ -1,7 +1,6 @@
 """Every frame found on surfaces whose frame is known; what each cue can and can't tell; nothing claimed in vain."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from maquette.io.frame_conversion import read_stored_map
 from maquette.io.images import read_mask, read_photo
 from maquette.methods.frame_check import CAN_TELL, FACING_AWAY, MATRICES, check_frame
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZE = 64
 TURN = ((-1, 0, 0), (0, -1, 0), (0, 0, 1))  # x and y flipped: a mould for its cast
 FLIP_X, FLIP_Z = CAMERA_FRAMES["dsine"].matrix, ((1, 0, 0), (0, 1, 0), (0, 0, -1))
@@ -172,16 +170,10 @@ def test_large_maps_are_averaged_down():
     assert large.can_tell
 
 
-def data(folder: str) -> Path:
-    if not (DATA / folder).is_dir():
-        pytest.skip(f"no test data in {DATA / folder}")
-    return DATA / folder
-
-
 @pytest.mark.parametrize("name", ["Bowl", "Bunny", "Cup", "Die", "Hippo"])
 @pytest.mark.parametrize("with_photo", [False, True])
-def test_the_trap_maps_whose_x_points_left_are_found_out(name, with_photo):
-    folder = data("luces")
+def test_the_trap_maps_whose_x_points_left_are_found_out(shared_data, name, with_photo):
+    folder = shared_data("luces")
     stored = read_stored_map(folder / "normals" / f"{name}.png")
     mask = stored.is_normal & read_mask(folder / "mask" / f"{name}.png")
     luminance = read_photo(folder / "images" / f"{name}.png").rgb.mean(-1).double() if with_photo else None
@@ -191,16 +183,16 @@ def test_the_trap_maps_whose_x_points_left_are_found_out(name, with_photo):
 
 
 @pytest.mark.parametrize("name", ["ball", "bear"])
-def test_maps_with_x_right_and_y_up_are_recognised(name):
-    folder = data("diligent") / f"{name}PNG"
+def test_maps_with_x_right_and_y_up_are_recognised(shared_data, name):
+    folder = shared_data("diligent") / f"{name}PNG"
     normals = torch.from_numpy(loadmat(folder / "Normal_gt.mat")["Normal_gt"]).double()
     result = check_frame(normals, read_mask(folder / "mask.png"))
     assert result.best == IDENTITY
     assert result.certainty >= CAN_TELL
 
 
-def test_a_16_bit_map_with_x_right_and_y_up_is_recognised():
-    folder = data("integration") / "bear"
+def test_a_16_bit_map_with_x_right_and_y_up_is_recognised(shared_data):
+    folder = shared_data("integration/bear")
     stored = read_stored_map(folder / "normal_map.png")
     result = check_frame(stored.vectors, stored.is_normal & read_mask(folder / "mask.png"))
     assert result.best == IDENTITY
@@ -208,9 +200,9 @@ def test_a_16_bit_map_with_x_right_and_y_up_is_recognised():
 
 
 @pytest.mark.parametrize("name", ["gold/Metal007", "rock/Rock020"])
-def test_a_material_s_green_points_down_as_its_heights_say(name):
+def test_a_material_s_green_points_down_as_its_heights_say(shared_data, name):
     """The tile's own displacement map is the witness: it is DirectX's, if its x points right."""
-    stem = data("materials") / f"{name}_1K"
+    stem = shared_data("materials") / f"{name}_1K"
     stored = read_stored_map(stem.with_name(f"{stem.name}_Normal.jpg"))
     heights = read_pixels(stem.with_name(f"{stem.name}_Displacement.jpg"))[..., 0].astype(float)
     down, right = np.gradient(gaussian_filter(heights, 2))

@@ -1,7 +1,6 @@
 """Photometric stereo of rendered balls, lights told by balls, and the real sets where they are there."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +22,6 @@ from maquette.methods.photometric import (
 from maquette.metrics import angle_between_deg
 from maquette.types import Photo
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZE = 96
 CIRCLE = Circle(45.0, 50.0, 40.0)
 COLOUR = torch.tensor([0.9, 0.6, 0.3])
@@ -171,19 +169,17 @@ def test_wrong_photos_and_masks(photos, lights):
         photometric_stereo(photos[:3], flat, inside)
 
 
-def test_grey_sphere_against_its_analytic_normals(load_benchmark):
-    if not (DATA / "photometric" / "gray").is_dir():
-        pytest.skip(f"no {DATA / 'photometric' / 'gray'}")
-    found = load_benchmark("photometric_solver").grey_sphere(DATA, "linear")
+def test_grey_sphere_against_its_analytic_normals(load_benchmark, shared_data):
+    folder = shared_data("photometric/gray")
+    found = load_benchmark("photometric_solver").grey_sphere(folder.parents[1], "linear")
     assert found["robust"] < 5
     assert found["robust"] < found["paper"] < found["least-squares"]
-    circle = circle_of_mask(read_mask(DATA / "photometric" / "gray" / "gray.mask.png"))
+    circle = circle_of_mask(read_mask(folder / "gray.mask.png"))
     assert 100 < circle.radius_px < 120
 
 
-def test_diligent_ball(load_benchmark):
-    if not (DATA / "diligent" / "ballPNG").is_dir():
-        pytest.skip(f"no {DATA / 'diligent' / 'ballPNG'}")
-    found = load_benchmark("photometric_solver").diligent(DATA, "ball", 10)
+def test_diligent_ball(load_benchmark, shared_data):
+    folder = shared_data("diligent/ballPNG")
+    found = load_benchmark("photometric_solver").diligent(folder.parents[1], "ball", 10)
     assert found["least-squares"] == pytest.approx(4.29, abs=0.05)
     assert found["robust"] < 0.7 * found["paper"]

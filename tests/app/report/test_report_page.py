@@ -20,7 +20,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
 
-FLAGS = "--use-angle=swiftshader --enable-unsafe-swiftshader --no-sandbox --force-color-profile=srgb --no-first-run"
+FLAGS = "--use-angle=swiftshader --enable-unsafe-swiftshader --force-color-profile=srgb --no-first-run"
 QUIET = "--disable-background-networking --disable-component-update --disable-sync"
 SIZE = 200
 RADIUS = 0.9 * SIZE / 2
