@@ -124,5 +124,32 @@ class Gaussians:
         return len(self.mean)
 
 
+@dataclass(frozen=True)
+class RenderOutput:
+    """What a camera sees of Gaussians; w_i is the share of a pixel's light that the Gaussian i sends.
+
+    Attributes:
+        color: sum_i w_i c_i, and the background by what is left; linear or display values, as the Gaussians are.
+        alpha: sum_i w_i, 0 to 1.
+        depth: mean distance along the viewing direction, weighted by w_i; scene units; 0 where alpha is 0.
+        median_depth: of the Gaussian behind which at most half of the light is left; 0 where none is.
+        normals: camera axes, the mean of the Gaussians' own, of unit length; zero where alpha is 0.
+        features: sum_i w_i f_i, if the Gaussians have features.
+        distortion: sum_{i<j} w_i w_j (depth_i - depth_j)^2: how far what a pixel sees lies apart.
+        mean_px: centres in the image; `retain_grad()` on it before a backward pass gives what density control asks.
+        visible: the Gaussians that are in front of the camera and touch the image.
+    """
+
+    color: Float[Tensor, "height width 3"]
+    alpha: Float[Tensor, "height width"]
+    depth: Float[Tensor, "height width"]
+    median_depth: Float[Tensor, "height width"]
+    normals: Float[Tensor, "height width 3"]
+    features: Float[Tensor, "height width channels"] | None
+    distortion: Float[Tensor, "height width"]
+    mean_px: Float[Tensor, "n 2"]
+    visible: Bool[Tensor, " n"]
+
+
 def _size(image: Tensor) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"

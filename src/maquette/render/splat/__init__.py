@@ -1,0 +1,1 @@
+"""Gaussians to images, differentiably: `maquette.render.splat.rasterize`, and one module a backend."""
