@@ -64,6 +64,29 @@ def test_a_splat_reads_to_its_bytes():
     assert found.encoding == "srgb"
 
 
+def test_a_ksplat_reads_to_its_floats_and_bytes():
+    found = read_splats(FIXTURES / "minimal.ksplat")
+    assert found.mean.equal(CORNERS * torch.tensor([1.0, -1, -1]))
+    assert found.scale.eq(torch.tensor(0.1)).all()
+    assert found.opacity.eq(torch.tensor(0xE6 / 255)).all()
+    codes = torch.tensor([[0x55, 0x55, 0x80], [0xAA, 0x55, 0x80], [0x55, 0xAA, 0x80], [0xAA, 0xAA, 0x80]])
+    torch.testing.assert_close(found.sh[:, 0] * DC + 0.5, codes / 255)
+    assert found.rotation.abs().equal(torch.tensor([0.0, 0, 0, 1]).expand(4, 4))
+    assert found.encoding == "srgb"
+
+
+@pytest.mark.parametrize(
+    ("level", "mean", "log_scale", "turn_deg", "sh"),
+    # 16 bits of a block of 1; the 11 bits of half floats (a quaternion has four); 8 bits between +-0.4, rounded down.
+    [(0, 0, 0, 0, 0), (1, 1 / 65534, 2**-10, 0.1, 2**-12), (2, 1 / 65534, 2**-10, 0.1, 0.8 / 255)],
+)
+def test_a_ksplat_of_its_own_program_at_every_level(level, mean, log_scale, turn_deg, sh):
+    """Twelve full buckets of four, then seven with fewer; colours and opacities are bytes, opacities rounded down."""
+    found = read_splats(FIXTURES / f"known.level{level}.ksplat")
+    made = matched(found, known(60, degree=2))
+    assert_near(found, made, mean, log_scale, turn_deg, 1 / 255, 1 / 255 / DC, sh)
+
+
 @pytest.mark.parametrize(
     ("name", "codes", "signs"),
     [

@@ -20,8 +20,9 @@ from maquette.errors import InputError
 from maquette.io.splats.files import READ_SUFFIXES, read_splats, write_splats
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = ["minimal.splat", "minimal-raw.spz", "minimal-v2.spz", "minimal-v3.spz", "minimal-v4.spz", "known.sog",
-         "known.compressed.ply", "known.ply"]  # fmt: skip
+NAMES = ["minimal.splat", "minimal.ksplat", "known.level1.ksplat", "known.level2.ksplat", "minimal-raw.spz",
+         "minimal-v2.spz", "minimal-v3.spz", "minimal-v4.spz", "known.sog", "known.compressed.ply",
+         "known.ply"]  # fmt: skip
 A_BILLION = 10**9
 
 
@@ -64,7 +65,7 @@ def test_files_that_are_none(tmp_path, suffix):
 
 
 def test_an_unknown_suffix(tmp_path):
-    assert ".ply, .splat, .spz" in refused_bytes(tmp_path / "a.xyz", b"1 2 3")
+    assert ".ply, .splat, .ksplat, .spz" in refused_bytes(tmp_path / "a.xyz", b"1 2 3")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,11 +185,74 @@ def test_ply_values_that_no_gaussian_has(tmp_path, contents, column, value, mess
     assert message in refused_bytes(tmp_path / "a.ply", head + b"end_header\n" + table.tobytes())
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"element vertex 260", b"element vertex 1000000000", "1000000000 splats"),
+        (b"element chunk 2", b"element chunk 1000000000", "1000000000 chunks"),
+        (b"element sh 260", b"element sh 1000000000", "1000000000 rows of sh"),
+        (b"property uint packed_scale\n", b"", "no property packed_scale"),
+        (b"property uchar f_rest_8\n", b"", "8 properties of sh"),
+        (b"max_scale_x\n", b"max_scale_q\n", "no property max_scale_x"),
+    ],
+)
+def test_compressed_ply_headers_that_lie(tmp_path, contents, old, new, message):
+    assert old in contents["known.compressed.ply"]
+    assert message in refused_bytes(tmp_path / "a.ply", contents["known.compressed.ply"].replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("bound", "what"), [("min_x", "mean"), ("max_scale_y", "scale")])
+def test_a_compressed_ply_with_bounds_that_are_not_finite(tmp_path, contents, bound, what):
+    head, body = contents["known.compressed.ply"].split(b"end_header\n", 1)
+    at = 4 * re.findall(r"property float (\S+)", head.decode()).index(bound)
+    hostile = body[:at] + struct.pack("<f", np.nan) + body[at + 4 :]
+    message = refused_bytes(tmp_path / "a.ply", head + b"end_header\n" + hostile)
+    assert f"splat 0 has a value in {what} that is not finite" in message
+
+
 def test_splat_values_that_no_gaussian_has(tmp_path):
     row = struct.pack("<6f", 0, 0, 0, 1, 1, 1) + bytes([9, 9, 9, 255, 255, 128, 128, 128])
     bad = struct.pack("<6f", 0, 0, 0, 1, -1, 1) + row[24:]
     assert "splat 1 has a negative scale" in refused_bytes(tmp_path / "a.splat", row + bad)
+    unknown = struct.pack("<6f", 0, 0, 0, 1, np.nan, 1) + row[24:]
+    assert "splat 1 has a value in scale that is not" in refused_bytes(tmp_path / "a.splat", row + unknown)
     assert "zero quaternion" in refused_bytes(tmp_path / "a.splat", row[:28] + bytes([128] * 4))
+
+
+KSPLAT_SECTION, KSPLAT_ROWS = 4096, 4096 + 1024 + 7 * 4 + 19 * 12  # of known.level1: where its splats begin
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (0, b"\1", "version 1.1"),
+        (1, b"\0", "version 0.0"),
+        (20, struct.pack("<H", 3), "level 3"),
+        (4, struct.pack("<I", 0), "0 sections"),
+        (4, struct.pack("<I", 2**32 - 1), "4294967295 sections"),
+        (16, struct.pack("<I", 0), "0 splats"),
+        (16, struct.pack("<I", A_BILLION), "1000000000 splats"),
+        (16, struct.pack("<I", 61), "says that it holds 61 splats, but its sections hold 60"),
+        (KSPLAT_SECTION + 4, struct.pack("<I", A_BILLION), "section 0 holds 1000000000 splats, but is cut off"),
+        (KSPLAT_SECTION, struct.pack("<I", A_BILLION), "contradict each other"),
+        (KSPLAT_SECTION + 8, struct.pack("<I", 1), "buckets hold fewer splats"),
+        (KSPLAT_SECTION + 12, struct.pack("<I", A_BILLION), "cut off"),
+        (KSPLAT_SECTION + 16, struct.pack("<f", np.nan), "splat 0 has a value in mean that is not finite"),
+        (KSPLAT_ROWS - 19 * 12, struct.pack("<f", np.inf), "splat 0 has a value in mean that is not finite"),
+        (KSPLAT_SECTION + 20, struct.pack("<H", 0), "contradict each other"),
+        (KSPLAT_SECTION + 32, struct.pack("<I", A_BILLION), "contradict each other"),
+        (KSPLAT_SECTION + 36, struct.pack("<I", 2**32 - 1), "cut off"),
+        (KSPLAT_SECTION + 40, struct.pack("<H", 3), "degree 3"),
+        (KSPLAT_ROWS + 6, struct.pack("<e", np.nan), "splat 0 has a value in scale that is not finite"),
+        (KSPLAT_ROWS + 8, struct.pack("<e", -1), "splat 0 has a negative scale"),
+        (KSPLAT_ROWS + 12, bytes(8), "splat 0 has a zero quaternion"),
+        (KSPLAT_ROWS + 24, struct.pack("<e", np.inf), "splat 0 has a value in sh that is not finite"),
+    ],
+)
+def test_ksplat_heads_and_values_that_lie(tmp_path, contents, at, value, message):
+    content = bytearray(contents["known.level1.ksplat"])
+    content[at : at + len(value)] = value
+    assert message in refused_bytes(tmp_path / "a.ksplat", bytes(content))
 
 
 def rebuilt(**changes: bytes | None) -> bytes:
@@ -225,6 +289,10 @@ def picture(width: int, height: int) -> bytes:
         ({"meta": meta(count=5000)}, "pixels for 5000 splats"),
         ({"meta": meta(count="many")}, "meta.json lacks something"),
         ({"meta": meta(scales={"files": ["scales.webp"], "codebook": [1, 2]})}, "256 numbers"),
+        (
+            {"meta": meta(scales={"files": ["scales.webp"], "codebook": [float("nan")] * 256})},
+            "value in scale that is not",
+        ),
         ({"meta": meta(quats={"files": ["../secret.webp"]})}, "plain file name"),
         ({"meta": meta(means={"files": []})}, "meta.json lacks something"),
         ({"quats": None}, "no part quats.webp"),

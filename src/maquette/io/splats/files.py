@@ -2,11 +2,12 @@
 
 The axes of splat files are a matter of agreement. What is assumed unless the file or the caller says otherwise:
 
-    .ply, .splat, .sog   x right, y down, z forward (`rdf`), COLMAP's and the first implementation's
-    .spz                 x right, y up, z back (`rub`), as SPZ says
-    .glb                 y up, front towards +z, which is `rub` seen from the front; glTF has no other
+    .ply, .splat, .ksplat, .sog   x right, y down, z forward (`rdf`), COLMAP's and the first implementation's
+    .spz                          x right, y up, z back (`rub`), as SPZ says
+    .glb                          y up, front towards +z, which is `rub` seen from the front; glTF has no other
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,28 +19,38 @@ from maquette.geometry.rotation import smallest_axis
 from maquette.io.splats.colors import to_srgb
 from maquette.io.splats.compressed_ply import is_compressed, read_compressed_ply
 from maquette.io.splats.gltf import write_gltf
+from maquette.io.splats.ksplat import read_ksplat
 from maquette.io.splats.ply import read_ply, write_ply
 from maquette.io.splats.ply_container import read_ply_header
-from maquette.io.splats.raw import Axes, axis_signs, from_gaussians, to_gaussians
+from maquette.io.splats.raw import Axes, RawSplats, axis_signs, from_gaussians, to_gaussians
 from maquette.io.splats.sog import read_sog
 from maquette.io.splats.splat import read_splat
 from maquette.io.splats.spz import SpzVersion, read_spz, write_spz
 from maquette.types import Gaussians
 
-READ_SUFFIXES = (".ply", ".splat", ".spz", ".sog", ".json")
+READ_SUFFIXES = (".ply", ".splat", ".ksplat", ".spz", ".sog", ".json")
 WRITE_SUFFIXES = (".ply", ".spz", ".glb")
 _ASSUMED_AXES: dict[str, Axes] = {
     ".ply": "rdf",
     ".splat": "rdf",
+    ".ksplat": "rdf",
     ".sog": "rdf",
     ".json": "rdf",
     ".spz": "rub",
     ".glb": "rub",
 }
 
+_READERS: dict[str, Callable[[Path], RawSplats]] = {
+    ".splat": read_splat,
+    ".ksplat": read_ksplat,
+    ".spz": read_spz,
+    ".sog": read_sog,
+    ".json": read_sog,
+}
+
 
 def read_splats(path: Path | str, axes: Axes | None = None) -> Gaussians:
-    """Read Gaussians: PLY, compressed PLY, `.splat`, SPZ, SOG (a `.sog`, or the `meta.json` of an unzipped one).
+    """Read Gaussians: PLY, compressed PLY, `.splat`, `.ksplat`, SPZ, SOG (a `.sog`, or an unzipped one's `meta.json`).
 
     The harmonics are display values, as in the files (`encoding` is `srgb`); `maquette.io.splats.colors.to_linear`
     converts them. The normals of a PLY are not read: they are in the covariances.
@@ -62,7 +73,7 @@ def read_splats(path: Path | str, axes: Axes | None = None) -> Gaussians:
         header = read_ply_header(path)
         raw = read_compressed_ply(path, header) if is_compressed(header) else read_ply(path, header)
     else:
-        raw = {".splat": read_splat, ".spz": read_spz, ".sog": read_sog, ".json": read_sog}[suffix](path)
+        raw = _READERS[suffix](path)
     return to_gaussians(path, raw, axes or raw.axes or _ASSUMED_AXES[suffix])
 
 
