@@ -46,7 +46,7 @@ class RefinerConfig:
         size_px: side of the square that the weights were trained on last.
     """
 
-    channels: tuple[int, ...] = (24, 48, 96, 144)
+    channels: tuple[int, ...] = (24, 48, 96, 128)
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     timestep: float = 0.5
     size_px: int = 128
