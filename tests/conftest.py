@@ -24,6 +24,8 @@ _import_unchecked(
     "maquette.geometry.field",
     "maquette.geometry.multigrid",
     "maquette.render.gbuffer",
+    "maquette.render.splat.numba_blend",
+    "maquette.render.splat.numba_projection",
     "maquette.shading.normal_equations",
 )
 

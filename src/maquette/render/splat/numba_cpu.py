@@ -1,0 +1,105 @@
+"""The rasterizer on the CPU: compiled loops behind two differentiable functions.
+
+The same interface and results as `maquette.render.splat.torch_tiles`, in float32, but for what lies behind an opaque
+tile: once less than `OPAQUE` of the light comes through everywhere in it, a tile is finished.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from maquette.render.splat import numba_blend, numba_projection
+from maquette.render.splat.projected import Blended, Projected
+
+
+def project(
+    mean: Float[Tensor, "n 3"],
+    scale: Float[Tensor, "n 3"],
+    rotation: Float[Tensor, "n 4"],
+    opacity: Float[Tensor, " n"],
+    camera_to_world: Float[Tensor, "4 4"],
+    intrinsics: Float[Tensor, "3"],
+    *,
+    width: int,
+    height: int,
+    orthographic: bool,
+    antialiased: bool,
+    near: float,
+) -> Projected:
+    """See `maquette.render.splat.torch_tiles.project`; what isn't visible has zeros but for its mean and depth."""
+    numbers = (width, height, orthographic, antialiased, float(near))
+    return Projected(*_Project.apply(mean, scale, rotation, opacity, camera_to_world, intrinsics, numbers))
+
+
+def blend(projected: Projected, channels: Float[Tensor, "n channels"], width: int, height: int) -> Blended:
+    """See `maquette.render.splat.torch_tiles.blend`."""
+    p = projected
+    seen = torch.nonzero(p.visible).squeeze(-1)
+    order = seen[torch.argsort(p.depth.detach()[seen], stable=True)]
+    return Blended(*_Blend.apply(p.mean_px, p.conic, p.opacity, channels, order, width, height))
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean, scale, rotation, opacity, camera_to_world, intrinsics, numbers) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(mean, scale, rotation, opacity, camera_to_world, intrinsics)
+        ctx.numbers = numbers
+        n = len(mean)
+        fields = [torch.empty(n, 2), torch.empty(n, 3), torch.empty(n), torch.empty(n), torch.empty(n, 3)]
+        visible = torch.empty(n, dtype=torch.bool)
+        given = [*_arrays(mean, scale, rotation, opacity), *_doubles(camera_to_world, intrinsics), *numbers]
+        numba_projection.project_forward(*given, *_arrays(*fields, visible))
+        ctx.visible = visible
+        ctx.mark_non_differentiable(visible)
+        return *fields, visible
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        mean, scale, rotation, opacity, camera_to_world, intrinsics = ctx.saved_tensors
+        found = [torch.zeros(given.shape) for given in (mean, scale, rotation, opacity)]
+        given = [*_arrays(mean, scale, rotation, opacity), *_doubles(camera_to_world, intrinsics), *ctx.numbers[:-1]]
+        blocks = numba_projection.project_backward(*given, *_arrays(ctx.visible, *grads[:-1], *found))
+        camera = torch.from_numpy(blocks.sum(0))
+        pose = torch.zeros(4, 4, dtype=camera.dtype)
+        pose[:3, :3] = camera[:9].view(3, 3)
+        pose[:3, 3] = camera[9:12]
+        return *found, pose.to(camera_to_world), camera[12:].to(intrinsics), None
+
+
+class _Blend(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean_px, conic, opacity, channels, order, width, height) -> tuple[Tensor, ...]:
+        ranks = order.numpy()
+        packed = numba_blend.pack(ranks, *_arrays(mean_px, conic, opacity, channels))
+        starts, members, rows, firsts, positions = numba_blend.bin_tiles(packed, width, height)
+        total, alpha, median, stops = numba_blend.blend_forward(packed, starts, members, rows, width, height)
+        ctx.kept = (packed, starts, members, rows, stops)
+        ctx.places = (firsts, positions, ranks, len(mean_px))
+        numbers = torch.from_numpy(median)
+        if len(order):
+            numbers = torch.where(numbers >= 0, order[numbers.clamp_min(0)], -1)
+        result = torch.from_numpy(total), torch.from_numpy(alpha)
+        ctx.save_for_backward(*result)
+        ctx.mark_non_differentiable(numbers)
+        return *result, numbers
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_total: Tensor, to_alpha: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        pairs = numba_blend.blend_backward(*ctx.kept, *_arrays(*ctx.saved_tensors, to_total, to_alpha))
+        found = torch.from_numpy(numba_blend.gather(pairs, *ctx.places))
+        mean_px, conic, opacity, channels = found.split([2, 3, 1, found.shape[1] - numba_blend.GEOMETRY], dim=1)
+        return mean_px, conic, opacity.squeeze(1), channels, None, None, None
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _doubles(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().double().contiguous().numpy() for tensor in tensors]
