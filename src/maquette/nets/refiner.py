@@ -6,6 +6,10 @@
           |                                                                      |                |
           '----------------------------------------------------------------------'----------------'
 
+Beside the photo, the texture stream sees what the photo would be if the normals were right and the object white, under
+the light that suits them best (`maquette.shading.kernel`), and where the photo differs; the decoder is told that light.
+So the network sees where its input fails, as an iteration of a loop would. This input is ours.
+
 It is shaped as a denoising network that is asked once: the timestep t is a constant, no noise is drawn, and what it
 predicts is added to its input. The residual starts at zero, so a fresh network hands its input on. The gate weighs, per
 pixel, the input against the refined normal; it starts at one half.
@@ -30,9 +34,11 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.nets.blocks import Block, Stream, zero
+from maquette.shading.kernel import fit_light, matte_radiance
 
 MULTIPLE = 16  # input sides must be multiples of this
 _TIMES = 32  # entries of the timestep's embedding
+_LIGHT_SIDE = 32  # a light of nine numbers needs no more pixels than this squared
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,10 @@ class Refiner(nn.Module):
         super().__init__()
         self.config = config
         c = config.channels
-        self.texture = Stream(16, c, config.blocks)
+        self.texture = Stream(24, c, config.blocks)
         self.geometry = Stream(16, c, config.blocks)
         self.fusion = nn.ModuleList([CrossGate(channels) for channels in c])
-        self.film = nn.ModuleList([nn.Linear(_TIMES, 2 * channels) for channels in c])
+        self.film = nn.ModuleList([nn.Linear(_TIMES + 9, 2 * channels) for channels in c])
         self.up = nn.ModuleList([nn.Conv2d(c[k + 1], c[k], 1) for k in range(3)])
         self.decoder = nn.ModuleList([nn.Sequential(*[Block(c[k]) for _ in range(config.blocks[k])]) for k in range(4)])
         self.to_full = nn.Conv2d(c[0], 48, 1)
@@ -118,19 +124,22 @@ class Refiner(nn.Module):
             mask: 1 on the object.
         """
         normals = normals * mask
+        shown, light = reshade(photo, normals, mask)
         seen = torch.cat([photo * 2 - 1, mask], 1)
+        told = torch.cat([self.time.expand(len(photo), -1), light], 1)
+        texture = torch.cat([seen, shown, (photo.mean(1, keepdim=True) - shown) * mask], 1)
         shape = torch.cat([normals, mask], 1)
         levels = zip(
             self.fusion,
-            self.texture(F.pixel_unshuffle(seen, 2)),
+            self.texture(F.pixel_unshuffle(texture, 2)),
             self.geometry(F.pixel_unshuffle(shape, 2)),
             strict=True,
         )
         features = [fuse(texture, geometry) for fuse, texture, geometry in levels]
-        x = self._step(features[3], 3)
+        x = self._step(features[3], 3, told)
         for level in (2, 1, 0):
             x = F.interpolate(self.up[level](x), scale_factor=2.0, mode="nearest") + features[level]
-            x = self._step(x, level)
+            x = self._step(x, level, told)
         x = F.pixel_shuffle(self.to_full(x), 2)
         # A direction in bfloat16 would be 0.2 degrees coarse: sums of normals are made in their own precision.
         residual = self.residual(torch.cat([x, seen, normals], 1)).to(normals.dtype)
@@ -139,9 +148,9 @@ class Refiner(nn.Module):
         fused = unit(gate * normals + (1 - gate) * refined, 1)
         return RefinerOutput(refined, gate * mask, fused)
 
-    def _step(self, x: Tensor, level: int) -> Tensor:
-        """The decoder's blocks of a level, told the timestep."""
-        scale, shift = self.film[level](self.time).reshape(2, 1, -1, 1, 1)
+    def _step(self, x: Tensor, level: int, told: Tensor) -> Tensor:
+        """The decoder's blocks of a level, told the timestep and the light."""
+        scale, shift = self.film[level](told)[:, :, None, None].chunk(2, 1)
         return self.decoder[level](x * (1 + scale) + shift)
 
 
@@ -168,6 +177,29 @@ class CrossGate(nn.Module):
         )
         gate = channel[:, :, None, None] * place
         return self.join(torch.cat([gate * texture, gate * geometry], 1))
+
+
+def reshade(
+    photo: Float[Tensor, "batch 3 height width"],
+    normals: Float[Tensor, "batch 3 height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 9"]]:
+    """The brightness of a white object with these normals, display-encoded, and the light that it was found with.
+
+    The light is fitted to the photo in one round (`fit_light`), so that all of this is differentiable; its harmonics
+    are given at unit length.
+    """
+    step = max(photo.shape[-1] // _LIGHT_SIDE, 1)
+    few = slice(step // 2, None, step)
+    with torch.autocast(photo.device.type, enabled=False):
+        brightness = photo.clamp_min(0).pow(2.2).mean(1)[:, few, few, None].expand(-1, -1, -1, 3)
+        here = normals[:, :, few, few].permute(0, 2, 3, 1)
+        light = fit_light(brightness, here, mask[:, 0, few, few] > 0.5, ridge=1e-2, rounds=1).sh[..., :1]
+        flat = normals.permute(0, 2, 3, 1).flatten(1, 2)
+        shaded = matte_radiance(light, flat).transpose(1, 2).unflatten(2, photo.shape[2:])
+        # The offset bounds the slope of the encoding where it is black.
+        shown = (shaded.clamp(0, 2) + 1e-3) ** (1 / 2.2) * mask
+        return shown, unit(light[..., 0])
 
 
 def _embed(timestep: float) -> Float[Tensor, " entries"]:

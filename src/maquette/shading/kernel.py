@@ -80,8 +80,26 @@ def radiance(light: LightKernel, normals: Float[Tensor, "*pixels 3"]) -> Float[T
     """
     lead = light.sh.shape[:-2]
     flat = normals.reshape(*lead, -1, 3)
-    received = sh_basis(flat, 2) @ light.sh
-    return (F.softplus(received, beta=_SHARPNESS) * gain(light, flat)[..., None]).reshape(normals.shape)
+    return (matte_radiance(light.sh, flat) * gain(light, flat)[..., None]).reshape(normals.shape)
+
+
+def matte_radiance(
+    sh: Float[Tensor, "*batch 9 colours"], normals: Float[Tensor, "*batch pixels 3"]
+) -> Float[Tensor, "*batch pixels colours"]:
+    """The radiance of a light without modulation, in any number of colours."""
+    return F.softplus(sh_basis(normals, 2) @ sh, beta=_SHARPNESS)
+
+
+def distant_light(direction: Float[Tensor, "*batch 3"], strength: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 9"]:
+    """Harmonics of strength * (n . l): after the softplus, a hard distant light with its attached shadow.
+
+    Args:
+        direction: unit, from the surface to the light.
+        strength: radiance of a white surface that faces it.
+    """
+    x, y, z = (direction * (strength * 2 * math.sqrt(math.pi / 3))[..., None]).unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -y, z, -x, zero, zero, zero, zero, zero], -1)
 
 
 def gain(light: LightKernel, normals: Float[Tensor, "*batch pixels 3"]) -> Float[Tensor, "*batch pixels"]:
