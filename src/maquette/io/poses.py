@@ -34,10 +34,21 @@ def read_camera_to_world(path: Path | str, image: str) -> Float[Tensor, "4 4"]:
     """
     path = Path(path)
     require_file(path)
-    pose = np.asarray(_matrix(path, image))
-    if pose.shape != (4, 4) or not np.issubdtype(pose.dtype, np.number) or not np.isfinite(pose).all():
+    return rigid_pose(path, _matrix(path, image))
+
+
+def rigid_pose(path: Path, matrix: object) -> Float[Tensor, "4 4"]:
+    """A `camera_to_world` that a file holds, its rotation made exactly orthonormal; float64.
+
+    Raises:
+        InputError: no 4x4 matrix of finite numbers, or no rotation and translation.
+    """
+    try:
+        pose = np.array(matrix, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: must hold a 4x4 camera_to_world matrix of finite numbers") from error
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise InputError(f"{path}: must hold a 4x4 camera_to_world matrix of finite numbers")
-    pose = pose.astype(np.float64)
     rotation = pose[:3, :3]
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > _RIGID or not np.allclose(pose[3], (0, 0, 0, 1), atol=1e-6):
         raise InputError(f"{path}: camera_to_world is not rigid; its 3x3 part must be a rotation, its last row 0 0 0 1")
@@ -55,7 +66,7 @@ def _matrix(path: Path, image: str) -> object:
         if path.suffix.lower() != ".json":
             return np.loadtxt(path, ndmin=2)
         content = json.loads(path.read_text())
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, RecursionError) as error:
         raise InputError(
             f"{path}: not a whole file of a kind that poses are read from (json, npy, 4x4 text)"
         ) from error
@@ -69,11 +80,8 @@ def _rows(path: Path, content: object) -> object:
         found = [content[key] for key in _KEYS if key in content]
         if len(found) != 1:
             raise InputError(f"{path}: must hold one of {', '.join(_KEYS)}, or frames that do")
-        content = found[0]
-    try:
-        return np.array(content, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: must hold a 4x4 camera_to_world matrix of finite numbers") from error
+        return found[0]
+    return content
 
 
 def _frame(path: Path, frames: object, image: str) -> dict:
