@@ -1,7 +1,7 @@
 """What the two halves of every backend hand to each other: Gaussians on the image plane, and their blended channels."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -50,6 +50,7 @@ class Blended:
     median: Int[Tensor, "height width"]
 
 
+@runtime_checkable
 class Backend(Protocol):
     """A module of this package that projects and blends; `torch_tiles` is the specification."""
 
