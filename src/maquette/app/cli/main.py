@@ -13,6 +13,7 @@ VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
     "relight": ("maquette.app.cli.relight", "a photo or a normal map under another light"),
     "mesh": ("maquette.app.cli.mesh", "a photo or a normal map as a textured mesh or a solid relief"),
+    "render": ("maquette.app.cli.render", "Gaussians as a picture, or as a film around them"),
     "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
     "export": ("maquette.app.cli.export", "a network as an ONNX file"),
     "check-normals": ("maquette.app.cli.check_normals", "which frame a normal map is in, and how certain that is"),
