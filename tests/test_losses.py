@@ -4,8 +4,9 @@ from math import acos, pi
 
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
-from maquette.losses import angle, angular_von_mises_fisher, masked_mean
+from maquette.losses import angle, angular_von_mises_fisher, masked_mean, ssim
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.2, 1.0, 5.0, 40.0, 300.0])
@@ -54,3 +55,25 @@ def test_large_objects_count_no_more_than_small_ones():
     weight[0], weight[1, 0, 0, 0] = 1, 1
     assert float(masked_mean(values, weight)) == pytest.approx(2)
     assert float(masked_mean(values, torch.zeros_like(weight))) == 0
+
+
+def test_structural_similarity_is_scikit_images():
+    """Away from the frame, with the same window and constants and without Bessel's correction."""
+    rng = torch.Generator().manual_seed(0)
+    one = torch.rand(2, 3, 24, 30, generator=rng, dtype=torch.float64)
+    other = (one + 0.2 * torch.rand(one.shape, generator=rng, dtype=torch.float64)).clamp(0, 1)
+    for a, b, found in zip(one, other, ssim(one, other), strict=True):
+        _, wanted = structural_similarity(
+            a.numpy(), b.numpy(), win_size=7, data_range=1.0, channel_axis=0, full=True, use_sample_covariance=False
+        )
+        inner = (slice(3, -3), slice(3, -3))
+        assert torch.allclose(found[0][inner], torch.from_numpy(wanted).mean(0)[inner], atol=1e-9)
+
+
+def test_only_the_same_image_is_wholly_alike():
+    image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.allclose(ssim(image, image.detach()), torch.ones(1), atol=1e-5)
+    alike = ssim(image, image.detach().flip(3)).mean()
+    alike.backward()
+    assert float(alike.detach()) < 0.5
+    assert image.grad is not None and bool(torch.isfinite(image.grad).all())

@@ -3,6 +3,7 @@
 from math import pi
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,3 +29,23 @@ def masked_mean(
 ) -> Float[Tensor, ""]:
     """Weighted mean over each image, then over the images, so that large objects don't count for more."""
     return ((values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)).mean()
+
+
+def ssim(
+    first: Float[Tensor, "batch channels height width"], second: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Structural similarity of images in 0..1 at every pixel, the mean over channels: 1 is the same.
+
+    Wang et al. 2004, with C1 = 0.01^2 and C2 = 0.03^2, over squares of 7 pixels that end where the image does.
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        rows = F.avg_pool2d(values, (7, 1), 1, (3, 0), count_include_pad=False)
+        return F.avg_pool2d(rows, (1, 7), 1, (0, 3), count_include_pad=False)
+
+    a, b = mean(first), mean(second)
+    # Rounding can leave a variance a little below zero.
+    variance = (mean(first * first) - a * a).clamp_min(0) + (mean(second * second) - b * b).clamp_min(0)
+    covariance = mean(first * second) - a * b
+    alike = (2 * a * b + 1e-4) * (2 * covariance + 9e-4) / ((a * a + b * b + 1e-4) * (variance + 9e-4))
+    return alike.mean(1, keepdim=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from maquette.errors import InputError
-from maquette.methods.nirne import weights_folder
+from maquette.io.checkpoints import weights_folder
 from maquette.synth.dataset import read_manifest
 from maquette.train.config import TrainConfig
 

@@ -2,36 +2,68 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.io.files import require_writable, write_bytes
-from maquette.nets.nirne import NiRNE
-from maquette.train.config import TrainConfig
+from maquette.train.config import Phase
 
 _CHECKPOINT, _LOG = "checkpoint.safetensors", "log.jsonl"
 
 
+Net = TypeVar("Net", bound=nn.Module)
+Built = TypeVar("Built", bound=nn.Module, covariant=True)
+
+
+@runtime_checkable
+class Training(Protocol[Built]):
+    """A configuration of a run, of whichever network: a dataclass with these and other fields."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What is done, in order; the ones that lie ahead may change."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, batches and noise."""
+        ...
+
+    @property
+    def weight_decay(self) -> float:
+        """AdamW's."""
+        ...
+
+    def spans(self) -> Iterator[tuple[Phase, int, int]]:
+        """Every phase with its first step and the one after its last."""
+        ...
+
+    def build(self) -> Built:
+        """The network with fresh weights."""
+        ...
+
+
 @dataclass
-class State:
+class State(Generic[Net]):
     """All that changes while training; what a checkpoint holds."""
 
-    model: NiRNE
-    average: NiRNE
+    model: Net
+    average: Net
     optimiser: torch.optim.AdamW
     step: int = 0
     log: list[dict[str, float]] = field(default_factory=list)
 
 
-def save(state: State, config: TrainConfig, run: Path) -> None:
+def save(state: State[Any], config: Training[nn.Module], run: Path) -> None:
     """Write the checkpoint whole: tensors first beside their name, then renamed; then the log."""
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
@@ -44,7 +76,7 @@ def save(state: State, config: TrainConfig, run: Path) -> None:
     write_bytes(run / _LOG, "".join(json.dumps(line) + "\n" for line in state.log).encode())
 
 
-def require_ready(config: TrainConfig, run: Path, init: dict[str, Tensor] | None = None) -> None:
+def require_ready(config: Training[nn.Module], run: Path, init: dict[str, Tensor] | None = None) -> None:
     """See that a run can start, or go on, before hours go into its data.
 
     Raises:
@@ -59,21 +91,21 @@ def require_ready(config: TrainConfig, run: Path, init: dict[str, Tensor] | None
     if (run / _CHECKPOINT).exists():
         _step_of(run, config)
     if init is not None:
-        _fill(NiRNE(config.net), init)
+        _fill(config.build(), init)
 
 
-def start(config: TrainConfig, run: Path, device: torch.device, init: dict[str, Tensor] | None = None) -> State:
+def start(config: Training[Net], run: Path, device: torch.device, init: dict[str, Tensor] | None = None) -> State[Net]:
     """The run's checkpoint, or a fresh state: random weights, or those of `init`.
 
     Raises:
         InputError: a checkpoint of another configuration or a damaged one; weights of another network.
     """
     torch.manual_seed(config.seed)
-    model = NiRNE(config.net)
+    model = config.build()
     if init is not None:
         _fill(model, init)
     model.to(device)
-    average = NiRNE(config.net).to(device)
+    average = config.build().to(device)
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
@@ -83,7 +115,7 @@ def start(config: TrainConfig, run: Path, device: torch.device, init: dict[str, 
     return state
 
 
-def _fill(model: NiRNE, init: dict[str, Tensor]) -> None:
+def _fill(model: nn.Module, init: dict[str, Tensor]) -> None:
     try:
         model.load_state_dict(init)
     except RuntimeError as error:
@@ -91,7 +123,7 @@ def _fill(model: NiRNE, init: dict[str, Tensor]) -> None:
         raise InputError(f"the initial weights don't fit the network ({reason})") from None
 
 
-def _restore(state: State, config: TrainConfig, run: Path, device: torch.device) -> None:
+def _restore(state: State[Any], config: Training[nn.Module], run: Path, device: torch.device) -> None:
     """Bring a fresh state to where the run's checkpoint left off."""
     state.step = _step_of(run, config)
     try:
@@ -118,7 +150,7 @@ def _restore(state: State, config: TrainConfig, run: Path, device: torch.device)
         raise _damaged(run / _LOG, error) from None
 
 
-def _step_of(run: Path, config: TrainConfig) -> int:
+def _step_of(run: Path, config: Training[nn.Module]) -> int:
     """The step that the run's checkpoint was made at, if it is one of this configuration's."""
     path = run / _CHECKPOINT
     try:
@@ -138,16 +170,16 @@ def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: damaged ({reason}); delete it to start anew, or give another --run folder")
 
 
-def _describe(config: TrainConfig) -> str:
-    return json.dumps(asdict(config))
+def _describe(config: Training[nn.Module]) -> str:
+    return json.dumps(asdict(config))  # pyright: ignore[reportArgumentType]
 
 
-def _compatible(old: dict[str, Any], config: TrainConfig, step: int) -> bool:
+def _compatible(old: dict[str, Any], config: Training[nn.Module], step: int) -> bool:
     """Whether a checkpoint at `step` is one of this config's: the phases that lie ahead may differ."""
     new = json.loads(_describe(config))
     begun = 0
     for index, (_, first, _) in enumerate(config.spans()):
         if first < step:
             begun = index + 1
-    same = all(old.get(key) == new[key] for key in ("net", "seed", "weight_decay", "clip", "bf16"))
+    same = all(old.get(key) == new[key] for key in new if key != "phases")
     return same and old["phases"][:begun] == new["phases"][:begun]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from maquette.nets.nirne import PRESETS, NiRNEConfig
+from maquette.nets.nirne import PRESETS, NiRNE, NiRNEConfig
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class TrainConfig:
         for phase in self.phases:
             yield phase, first, first + phase.steps
             first += phase.steps
+
+    def build(self) -> NiRNE:
+        """The network with fresh weights."""
+        return NiRNE(self.net)
 
 
 TRAINING: dict[str, TrainConfig] = {

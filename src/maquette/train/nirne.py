@@ -139,7 +139,7 @@ def validate(model: NiRNE, folder: Path, size_px: int, device: torch.device | st
 
 def _step(
     network: nn.Module,
-    state: State,
+    state: State[NiRNE],
     config: TrainConfig,
     phase: Phase,
     done: int,

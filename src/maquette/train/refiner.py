@@ -1,0 +1,176 @@
+"""Training CLONE's refiner and gate without a normal in any loss: resumable, repeatable from its seed.
+
+The network refines a normal map of a photo; what it returns must explain images of the same object under several
+lights (`maquette.train.reprojection`). Batch t is drawn from (seed, t) alone, so a run that was killed and resumed
+repeats an undisturbed one.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from maquette.errors import InputError
+from maquette.losses import angle, masked_mean
+from maquette.methods.nirne import NiRNE
+from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import normalise_exposure
+from maquette.nets.refiner import Refiner
+from maquette.synth.materials import sample_material
+from maquette.synth.photo import expose, shade
+from maquette.synth.shards import ShapeData
+from maquette.train.batches import move
+from maquette.train.checkpoints import State, require_ready, save, start
+from maquette.train.config import Phase
+from maquette.train.refiner_batches import KINDS, RefinerBatch, guesses, make_refiner_batch, perturbed
+from maquette.train.refiner_config import LossWeights, RefinerTraining
+from maquette.train.reprojection import contour, curl, fit_lights, reprojection, unlikeness
+
+EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
+VALIDATION_VIEWS = 192
+
+
+def train_refiner(
+    config: RefinerTraining,
+    folders: dict[str, Path],
+    run: Path,
+    device: str = "cpu",
+    validation: Path | None = None,
+    save_every_s: float = 60.0,
+    validate_every: int = 0,
+    report: Callable[[dict[str, float]], None] = lambda _: None,
+) -> Refiner:
+    """Train, or go on from `run`'s last checkpoint; returns the averaged weights.
+
+    Args:
+        config: what to do; a run folder that holds another config is refused.
+        folders: dataset folders by the phases' `data` names.
+        run: folder of checkpoints and `log.jsonl`.
+        device: torch device.
+        validation: dataset folder for the errors that are logged at the end of every phase.
+        save_every_s: seconds between checkpoints: the most that a kill can lose.
+        validate_every: steps between further such errors; 0 for none.
+        report: called with every log line.
+
+    Raises:
+        InputError: missing data, or what `maquette.train.checkpoints.require_ready` refuses.
+    """
+    require_ready(config, run)
+    place = torch.device(device)
+    state = start(config, run, place)
+    predictor = NiRNE.from_pretrained(config.inputs, device).net if config.inputs else None
+    saved = time.monotonic()
+    for phase, first, last in config.spans():
+        if state.step >= last:
+            continue
+        data = _open(folders, phase)
+        while state.step < last:
+            started = time.monotonic()
+            batch = make_refiner_batch(data, phase, config.seed, state.step, predictor, place)
+            made = time.monotonic()
+            line = _step(state, config, phase, state.step - first, batch)
+            state.step += 1
+            line |= {"step": state.step, "data_s": made - started, "step_s": time.monotonic() - made}
+            due = state.step == last or (validate_every > 0 and state.step % validate_every == 0)
+            if due and validation is not None:
+                line |= validate_refiner(state.average, predictor, validation, phase.size_px, place)
+            state.log.append(line)
+            report(line)
+            if state.step == last or time.monotonic() - saved > save_every_s:
+                save(state, config, run)
+                saved = time.monotonic()
+    return state.average
+
+
+def refiner_loss(
+    refiner: nn.Module, batch: RefinerBatch, weights: LossWeights, bf16: bool = False
+) -> dict[str, Tensor]:
+    """The loss ("loss") and its parts."""
+    with torch.autocast(batch.photo.device.type, torch.bfloat16, enabled=bf16):
+        out = refiner(batch.photo, batch.normals, batch.mask)
+    solid, views = batch.solid, batch.views
+    lights = views.lights
+    if weights.light_trust is not None:
+        lights = fit_lights(out.fused, solid, views, weights.light_trust)
+    fused, made = reprojection(out.fused, solid, views.images, lights)
+    refined, _ = reprojection(out.refined, solid, views.images, lights)
+    unlike = unlikeness(made, views.images, solid)
+    rim = contour(out.refined, solid) + contour(out.fused, solid)
+    bent = curl(out.refined, solid) + curl(out.fused, solid)
+    total = fused + weights.ssim * unlike + weights.refined * refined + weights.contour * rim + weights.curl * bent
+    return {
+        "loss": total,
+        "fused": fused,
+        "refined": refined,
+        "unlike": unlike,
+        "contour": rim,
+        "curl": bent,
+        "gate": masked_mean(out.gate, solid),
+    }
+
+
+@torch.no_grad()
+def validate_refiner(
+    model: Refiner, predictor: NiRNENet | None, folder: Path, size_px: int, device: torch.device | str
+) -> dict[str, float]:
+    """Mean angular errors in degrees on fixed photos of held-out shapes, by kind of input, and of what became of them.
+
+    For reports, and to compare settings: no gradient comes from here.
+    """
+    data = ShapeData(folder)
+    factor = max(data.spec.size_px // size_px, 1)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:VALIDATION_VIEWS]
+    sums: dict[str, float] = {}
+    for first in range(0, len(order), 16):
+        rng = torch.Generator(device).manual_seed(first)
+        surfaces = move(data.batch(order[first : first + 16], factor), device)
+        material = sample_material(surfaces.local, rng)
+        photo = expose(shade(surfaces, material, rng), surfaces.mask, rng)
+        seen = normalise_exposure(photo**2.2, surfaces.mask)
+        for kind, name in enumerate(KINDS):
+            if name == "predicted" and predictor is None:
+                continue
+            normals = guesses(seen, surfaces.mask, [kind] * len(seen), predictor)
+            for label, given in ((name, normals), (f"{name}_spoilt", perturbed(normals, surfaces.mask, rng))):
+                out = model(seen, given, surfaces.mask)
+                for what, normal in (("given", given), ("refined", out.refined), ("fused", out.fused)):
+                    error = masked_mean(angle(normal, surfaces.normal), surfaces.mask)
+                    key = f"val_{label}_{what}_deg"
+                    sums[key] = sums.get(key, 0.0) + math.degrees(float(error)) * len(seen) / len(order)
+    return sums
+
+
+def _step(
+    state: State[Refiner], config: RefinerTraining, phase: Phase, done: int, batch: RefinerBatch
+) -> dict[str, float]:
+    """One optimiser step; `done` steps of the phase lie behind."""
+    lr = phase.lr_end + 0.5 * (phase.lr - phase.lr_end) * (1 + math.cos(math.pi * done / phase.steps))
+    lr *= min(1.0, (done + 1) / 50)
+    for group in state.optimiser.param_groups:
+        group["lr"] = lr
+    parts = refiner_loss(state.model, batch, config.loss, config.bf16)
+    state.optimiser.zero_grad()
+    parts["loss"].backward()
+    norm = nn.utils.clip_grad_norm_([p for p in state.model.parameters() if p.grad is not None], config.clip)
+    if torch.isfinite(norm):  # a batch that overflowed teaches nothing
+        state.optimiser.step()
+    keep = min(0.5 ** (1 / max(EMA_HALF_LIFE * phase.steps, 1)), (done + 1) / (done + 10))
+    with torch.no_grad():
+        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
+            mean.lerp_(now, 1 - keep)
+    return {name: float(value.detach()) for name, value in parts.items()} | {"norm": float(norm), "lr": lr}
+
+
+def _open(folders: dict[str, Path], phase: Phase) -> ShapeData:
+    if phase.data not in folders:
+        raise InputError(f"the phase at {phase.size_px} px needs a dataset folder for {phase.data!r}")
+    data = ShapeData(folders[phase.data], phase.shapes)
+    if data.spec.size_px % phase.size_px:
+        raise InputError(
+            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; "
+            f"the phase needs a multiple of {phase.size_px}"
+        )
+    return data

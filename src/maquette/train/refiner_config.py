@@ -1,0 +1,76 @@
+"""What a training run of CLONE's refiner is: the network, its phases, the weights of its loss; the presets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
+from maquette.train.config import Phase
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the terms count, beside the reprojection error of the fused normals, which counts 1.
+
+    Attributes:
+        ssim: 1 - SSIM of that reprojection.
+        refined: the reprojection error of the refined normals alone.
+        contour: normals at the silhouette.
+        curl: what keeps normals from being those of a surface.
+        light_trust: None for the lights that the renderer used. With a number, lights are fitted to the predicted
+            normals and pulled to the renderer's by that ridge: 0.001 leaves them free, 1 hardly lets them move.
+    """
+
+    ssim: float = 0.2
+    refined: float = 0.5
+    contour: float = 0.01
+    curl: float = 0.01
+    light_trust: float | None = None
+
+
+@dataclass(frozen=True)
+class RefinerTraining:
+    """A training run.
+
+    Attributes:
+        net: the network's sizes.
+        phases: what is done, in order; `stage` is 1.
+        loss: weights of the terms.
+        inputs: weights of the predictor whose normals are refined, beside silhouettes and walls; "" leaves it out.
+        seed: of initial weights and batches.
+        weight_decay, clip: AdamW's decay, and the largest norm of a gradient.
+        bf16: convolve in bfloat16 (weights, losses and the optimiser stay in float32).
+    """
+
+    net: RefinerConfig
+    phases: tuple[Phase, ...]
+    loss: LossWeights = LossWeights()
+    inputs: str = "nirne-small"
+    seed: int = 0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    bf16: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def spans(self) -> Iterator[tuple[Phase, int, int]]:
+        """Every phase with its first step and the one after its last."""
+        first = 0
+        for phase in self.phases:
+            yield phase, first, first + phase.steps
+            first += phase.steps
+
+    def build(self) -> Refiner:
+        """The network with fresh weights."""
+        return Refiner(self.net)
+
+
+TRAINING: dict[str, RefinerTraining] = {
+    "small": RefinerTraining(
+        PRESETS["small"],
+        (Phase(64, 3000, 16, 6e-4, 3e-4, shapes=744), Phase(128, 2600, 8, 3e-4, 2e-6, shapes=744)),
+        bf16=True,
+    ),
+}
