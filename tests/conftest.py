@@ -26,6 +26,8 @@ _import_unchecked(
     "maquette.render.gbuffer",
     "maquette.render.splat.numba_blend",
     "maquette.render.splat.numba_projection",
+    "maquette.render.splat.numba_rows",
+    "maquette.render.splat.numba_tiles",
     "maquette.shading.normal_equations",
 )
 

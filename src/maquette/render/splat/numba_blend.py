@@ -1,372 +1,284 @@
-"""Compiled blending: sorting into tiles, then front to back in every tile, and the gradients the same way.
+"""Compiled blending, front to back in every tile, and its gradient the same way.
 
-A Gaussian is first clipped to the rows of a tile that it reaches, exactly; then rows of 16 pixels are worked on at
-once, which become vector instructions, since nothing in a row depends on its neighbours. The gradient also goes front
-to back: with R the sum that a pixel's later Gaussians still give, dL/dalpha = T (g.c) - R / (1 - alpha), so nothing of
-the forward pass is kept but its result. Every tile writes the gradients of its Gaussians to places of its own, and they
-are added up in their order, so that no two threads meet and the result doesn't depend on how many there are.
+Rows of 16 pixels are worked on at once, the Gaussians one after the other, each in the rows of a tile that it reaches.
+The gradient also goes front to back: with R what a pixel's later Gaussians still give, dL/dalpha = T (g.c) -
+R / (1 - alpha), so that nothing of the forward pass is kept but its result. Every tile writes the gradients of its
+Gaussians to places of its own, and `gather` adds them up in their order: no two threads meet, and the result doesn't
+depend on how many there are.
 """
-
-from math import ceil, floor, sqrt
 
 import numpy as np
 from numba import njit, prange
 
+from maquette.render.splat.numba_rows import (
+    LANES,
+    bits,
+    counting,
+    greatest,
+    least,
+    load,
+    load_every,
+    maximum,
+    passed,
+    prefetch,
+    store,
+    store_every,
+    totals,
+    where_at_least,
+)
+from maquette.render.splat.numba_tiles import GEOMETRY, TILE
 from maquette.render.splat.projected import LEAST_ALPHA, MOST_ALPHA, OPAQUE
 
-TILE = 16  # pixels; a row of a tile fills one or two vector registers
-GEOMETRY = 6  # numbers of a Gaussian before its channels: mean x, y, conic a, b, c, opacity
-_CHUNKS = 32  # of Gaussians that are counted and sorted into tiles at a time
 _GROUPS = 64  # of tiles: neighbours cost alike, so each group is spread over the image
 _CHECK = 16  # Gaussians between two looks at whether a tile is opaque
-_SLACK = 0.01  # added to the reach: what rounding may lose at the border of an ellipse
+_AHEAD = 6  # Gaussians that are asked for before they are needed: they lie scattered in memory
+_ALIGNED = 16  # numbers between addresses at which a row doesn't straddle two cache lines
 
+# exp(y) for y in -1..0, relative errors about evened out: 2e-8
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = (
+    np.float32(x)
+    for x in (0.999999976, 0.999997903, 0.499969015, 0.166490286, 0.0411768267, 0.00761402417, 0.000835845905)
+)  # fmt: skip
+_EIGHTH = np.float32(-1 / 16)  # of q, which makes -q / 2 / 8
+_ZERO, _ONE, _TWO, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 _LEAST, _MOST, _OPAQUE = np.float32(LEAST_ALPHA), np.float32(MOST_ALPHA), np.float32(OPAQUE)
-_ZERO, _ONE, _HALF, _MINUS_HALF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-0.5)
-_LOWEST = np.float32(-8)  # exp of it is less than any alpha that counts
-_SIXTEENTH = np.float32(1 / 16)
-_E2, _E3, _E4, _E5, _E6, _E7 = (np.float32(1 / x) for x in (2, 6, 24, 120, 720, 5040))
 
 
-@njit(cache=True, fastmath=True, inline="always")
-def _exp(x):
-    """exp(x) for x in -8..0, to two millionths: a polynomial of x / 16, squared four times."""
-    y = max(x, _LOWEST) * _SIXTEENTH
-    e = _ONE + y * (_ONE + y * (_E2 + y * (_E3 + y * (_E4 + y * (_E5 + y * (_E6 + y * _E7))))))
-    e = e * e
+@njit(cache=True, inline="always")
+def _exp_of_8(y):
+    """exp(8 y), to a millionth, for a row of y <= 0; what is below -1 gives exp(-8), which no alpha is made of."""
+    y = greatest(y, -_ONE)
+    e = _E0 + y * (_E1 + y * (_E2 + y * (_E3 + y * (_E4 + y * (_E5 + y * _E6)))))
     e = e * e
     e = e * e
     return e * e
 
 
 @njit(cache=True, inline="always")
-def _span(a, b, c, reach, low, high):
-    """Least and greatest x of the ellipse a x^2 + 2 b x y + c y^2 <= reach where y is in low..high; (1, -1) if none."""
-    determinant = a * c - b * b
-    tall = sqrt(reach * a / determinant)
-    low, high = max(low, -tall), min(high, tall)
-    if low > high:
-        return 1.0, -1.0
-    rightmost = -b * sqrt(reach / (c * determinant))
-    y, z = min(max(rightmost, low), high), min(max(-rightmost, low), high)
-    right = (sqrt(max(a * reach - determinant * y * y, 0.0)) - b * y) / a
-    left = -(sqrt(max(a * reach - determinant * z * z, 0.0)) + b * z) / a
-    return left, right
+def _scratch(rows):
+    """Room for so many rows."""
+    room = np.empty((rows + 1) * LANES, np.float32)
+    first = -(room.ctypes.data // 4) % _ALIGNED
+    return room[first : first + rows * LANES]
 
 
 @njit(cache=True, inline="always")
-def _tile_rows(splat, reach, height):
-    """First and last row of tiles that a Gaussian reaches."""
-    a, b, c = float(splat[2]), float(splat[3]), float(splat[4])
-    tall = sqrt(reach * a / (a * c - b * b))
-    first = max(ceil(max(splat[1] - tall, -1.0) - 0.5), 0)
-    last = min(floor(min(splat[1] + tall, height + 1.0) - 0.5), height - 1)
-    return first // TILE, (last // TILE if last >= first else first // TILE - 1)
+def _pick(array, index, step, count, room):
+    """The first `count` of array[index], array[index + step], ... as a row, with zeros after them."""
+    if count == LANES:
+        return load_every(array, index, step)
+    store(room, 0, _ZERO)
+    for x in range(count):
+        room[x] = array[index + x * step]
+    return load(room, 0)
 
 
 @njit(cache=True, inline="always")
-def _tile_columns(splat, reach, row, width):
-    """First and last tile of a row of tiles that a Gaussian reaches."""
-    low = row * TILE + 0.5 - splat[1]
-    left, right = _span(float(splat[2]), float(splat[3]), float(splat[4]), reach, low, low + (TILE - 1))
-    if left > right:
-        return 0, -1
-    first = max(ceil(max(splat[0] + left, -1.0) - 0.5), 0)
-    last = min(floor(min(splat[0] + right, width + 1.0) - 0.5), width - 1)
-    return first // TILE, (last // TILE if last >= first else first // TILE - 1)
-
-
-@njit(cache=True, inline="always")
-def _pixel_rows(splat, reach, row, column):
-    """First and last pixel row within a tile, as one number: 16 first + last."""
-    low = column * TILE + 0.5 - splat[0]
-    up, down = _span(float(splat[4]), float(splat[3]), float(splat[2]), reach, low, low + (TILE - 1))
-    top = row * TILE + 0.5 - splat[1]
-    first = min(max(ceil(up - top), 0), TILE - 1)
-    last = max(min(floor(down - top), TILE - 1), 0)
-    return first * TILE + last
-
-
-@njit(cache=True, inline="always")
-def _reach(splat):
-    """The greatest q of exp(-q / 2) at which the Gaussian still counts."""
-    return 2.0 * np.log(max(float(splat[5]) / LEAST_ALPHA, 1.0)) + _SLACK
-
-
-@njit(cache=True, parallel=True)
-def pack(order, mean_px, conic, opacity, channels):
-    """Geometry and channels of the Gaussians in their order, (m, 6 + channels) float32, side by side in memory."""
-    count = channels.shape[1]
-    packed = np.empty((len(order), GEOMETRY + count), np.float32)
-    for k in prange(len(order)):
-        i = order[k]
-        packed[k, 0], packed[k, 1] = mean_px[i, 0], mean_px[i, 1]
-        packed[k, 2], packed[k, 3], packed[k, 4] = conic[i, 0], conic[i, 1], conic[i, 2]
-        packed[k, 5] = opacity[i]
-        for c in range(count):
-            packed[k, GEOMETRY + c] = channels[i, c]
-    return packed
-
-
-@njit(cache=True, parallel=True)
-def _count(packed, width, height, across, down):
-    """How many Gaussians of every chunk reach each tile, and how many tiles each Gaussian reaches."""
-    m = len(packed)
-    counts = np.zeros((_CHUNKS, down * across), np.int64)
-    reached = np.zeros(m + 1, np.int64)
-    for chunk in prange(_CHUNKS):
-        for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
-            reach = _reach(packed[k])
-            first, last = _tile_rows(packed[k], reach, height)
-            for row in range(first, last + 1):
-                left, right = _tile_columns(packed[k], reach, row, width)
-                for column in range(left, right + 1):
-                    counts[chunk, row * across + column] += 1
-                    reached[k + 1] += 1
-    return counts, reached
-
-
-@njit(cache=True, parallel=True)
-def _fill(packed, width, height, across, down, places, firsts, members, rows, positions):
-    m = len(packed)
-    for chunk in prange(_CHUNKS):
-        for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
-            reach = _reach(packed[k])
-            first, last = _tile_rows(packed[k], reach, height)
-            pair = firsts[k]
-            for row in range(first, last + 1):
-                left, right = _tile_columns(packed[k], reach, row, width)
-                for column in range(left, right + 1):
-                    tile = row * across + column
-                    place = places[chunk, tile]
-                    places[chunk, tile] = place + 1
-                    members[place] = k
-                    rows[place] = _pixel_rows(packed[k], reach, row, column)
-                    positions[pair] = place
-                    pair += 1
+def _put(array, index, step, count, row, room):
+    """Write the first `count` numbers of a row to array[index], array[index + step], ..."""
+    if count == LANES:
+        store_every(array, index, step, row)
+        return
+    store(room, 0, row)
+    for x in range(count):
+        array[index + x * step] = room[x]
 
 
 @njit(cache=True)
-def bin_tiles(packed, width, height):
-    """Pairs of a tile and a Gaussian that reaches it: tile after tile, in each from front to back.
+def _forward_tile(packed, members, rows, start, stop, left, top, state, stride):
+    """Blend the pairs start..stop of one tile; returns where it stopped.
 
-    Returns:
-        starts: (tiles + 1,) the first pair of every tile.
-        members: (pairs,) the Gaussian, as its place in the order.
-        rows: (pairs,) the first and last row of pixels, 16 first + last.
-        firsts: (m + 1,) where in `positions` a Gaussian's pairs stand.
-        positions: (pairs,) the pairs, Gaussian after Gaussian.
+    `state` has for every row of pixels, `stride` numbers apart: transmittance, median and sums of channels.
     """
-    across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    counts, firsts = _count(packed, width, height, across, down)
-    tiles = across * down
-    starts = np.zeros(tiles + 1, np.int64)
-    total = 0
-    for tile in range(tiles):
-        for chunk in range(_CHUNKS):
-            number = counts[chunk, tile]
-            counts[chunk, tile] = total
-            total += number
-        starts[tile + 1] = total
-    for k in range(len(packed)):
-        firsts[k + 1] += firsts[k]
-    members, rows = np.empty(total, np.int32), np.empty(total, np.uint8)
-    positions = np.empty(total, np.int64)
-    _fill(packed, width, height, across, down, counts, firsts, members, rows, positions)
-    return starts, members, rows, firsts, positions
-
-
-@njit(cache=True, fastmath=True, inline="always")
-def _max_of(values):
-    most = _ZERO
-    for y in range(TILE):
-        for x in range(TILE):
-            most = max(most, values[y, x])
-    return most
-
-
-@njit(cache=True, fastmath=True)
-def _forward_tile(packed, members, rows, start, stop, left, top, through, median, weight, sums):
-    """Blend the pairs start..stop of one tile; returns where it stopped."""
-    channels = sums.shape[1]
+    wide = packed.shape[1]
+    channels = wide - GEOMETRY
+    flat = packed.reshape(-1)
     for j in range(start, stop):
-        if (j - start) % _CHECK == 0 and j > start and _max_of(through) < _OPAQUE:
-            return j
+        if (j - start) % _CHECK == 0 and j > start:
+            most = load(state, 0)
+            for y in range(1, TILE):
+                most = greatest(most, load(state, y * stride))
+            if maximum(most) < _OPAQUE:
+                return j
         k = members[j]
-        splat = packed[k]
-        a, b, c, opacity = splat[2], splat[3], splat[4], splat[5]
-        dx0, dy0 = np.float32(left + _HALF - splat[0]), np.float32(top + _HALF - splat[1])
-        for y in range(np.int64(rows[j] >> 4), np.int64(rows[j] & 15) + 1):
-            dy = np.float32(dy0 + np.float32(y))
-            slope, rest = np.float32(2) * b * dy, c * dy * dy
-            t_row, m_row, s_row = through[y], median[y], sums[y]
-            for x in range(TILE):
-                dx = dx0 + np.float32(x)
-                alpha = min(_MOST, opacity * _exp(_MINUS_HALF * ((a * dx + slope) * dx + rest)))
-                alpha = alpha if alpha >= _LEAST else _ZERO
-                t = t_row[x]
-                w = alpha * t
-                after = t - w
-                weight[x] = w
-                t_row[x] = after
-                m_row[x] = k if (t > _HALF and after <= _HALF) else m_row[x]
+        prefetch(flat, members[min(j + _AHEAD, stop - 1)] * wide)
+        a, b, c, opacity = packed[k, 2] * _EIGHTH, packed[k, 3] * _EIGHTH, packed[k, 4] * _EIGHTH, packed[k, 5]
+        dx = counting() + (np.float32(left) + _HALF - packed[k, 0])
+        first_dy = np.float32(top) + _HALF - packed[k, 1]
+        square, mixed = a * dx * dx, _TWO * b * dx
+        number = bits(np.int32(k + 1))  # on top of -1
+        for y in range(np.int64(rows[j]) // TILE, np.int64(rows[j]) % TILE + 1):
+            at = y * stride
+            dy = first_dy + np.float32(y)
+            alpha = least(opacity * _exp_of_8(square + (mixed * dy + c * dy * dy)), _MOST)
+            alpha = where_at_least(alpha, _LEAST, alpha, _ZERO)
+            before = load(state, at)
+            weight = alpha * before
+            after = before - weight
+            store(state, at, after)
+            store(state, at + LANES, passed(load(state, at + LANES), before, after, number))
             for channel in range(channels):
-                value = splat[GEOMETRY + channel]
-                c_row = s_row[channel]
-                for x in range(TILE):
-                    c_row[x] += weight[x] * value
+                at_sum = at + (2 + channel) * LANES
+                store(state, at_sum, load(state, at_sum) + weight * packed[k, GEOMETRY + channel])
     return stop
 
 
-@njit(cache=True, fastmath=True, parallel=True)
-def blend_forward(packed, starts, members, rows, width, height):
-    """Total, alpha, median (places in the order, -1 where none) and where every tile stopped."""
+@njit(cache=True, parallel=True)
+def blend_forward(packed, order, starts, members, rows, width, height):
+    """Total, alpha, median (numbers of Gaussians, -1 where none) and where every tile stopped."""
     channels = packed.shape[1] - GEOMETRY
     across = (width + TILE - 1) // TILE
     tiles = len(starts) - 1
-    total = np.zeros((height, width, channels), np.float32)
-    alpha = np.zeros((height, width), np.float32)
-    medians = np.full((height, width), -1, np.int64)
+    blended, alpha = np.zeros(height * width * channels, np.float32), np.zeros(height * width, np.float32)
+    medians = np.full(height * width, -1, np.int64)
     stops = starts[1:].copy()
+    stride = (2 + channels) * LANES
     for group in prange(_GROUPS):
-        through, median = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.int32)
-        weight, sums = np.empty(TILE, np.float32), np.empty((TILE, channels, TILE), np.float32)
+        state, room = _scratch(TILE * (2 + channels)), _scratch(1)
+        numbers = state.view(np.int32)
         for tile in range(group, tiles, _GROUPS):
             if starts[tile] == starts[tile + 1]:
                 continue
             left, top = tile % across * TILE, tile // across * TILE
-            right, bottom = min(left + TILE, width), min(top + TILE, height)
-            through[:] = 0.0  # beyond the image, nothing is seen
-            through[: bottom - top, : right - left] = 1.0
-            median[:] = -1
-            sums[:] = 0.0
-            stops[tile] = _forward_tile(
-                packed, members, rows, starts[tile], starts[tile + 1], left, top, through, median, weight, sums
-            )
-            for y in range(bottom - top):
-                for x in range(right - left):
-                    alpha[top + y, left + x] = _ONE - through[y, x]
-                    medians[top + y, left + x] = median[y, x]
-                    for channel in range(channels):
-                        total[top + y, left + x, channel] = sums[y, channel, x]
-    return total, alpha, medians, stops
+            wide, high = min(TILE, width - left), min(TILE, height - top)
+            state[:] = 0.0  # nothing comes from beyond the image
+            for y in range(TILE):
+                store(state, y * stride + LANES, bits(np.int32(-1)))
+            for y in range(high):
+                state[y * stride : y * stride + wide] = 1.0
+            stops[tile] = _forward_tile(packed, members, rows, starts[tile], starts[tile + 1], left, top, state, stride)
+            for y in range(high):
+                pixel = (top + y) * width + left
+                at = y * stride
+                _put(alpha, pixel, 1, wide, _ONE - load(state, at), room)
+                for x in range(wide):
+                    number = numbers[at + LANES + x]
+                    medians[pixel + x] = order[number] if number >= 0 else -1
+                for channel in range(channels):
+                    sums = load(state, at + (2 + channel) * LANES)
+                    _put(blended, pixel * channels + channel, channels, wide, sums, room)
+    shape = (height, width)
+    return blended.reshape((height, width, channels)), alpha.reshape(shape), medians.reshape(shape), stops
 
 
-@njit(cache=True, fastmath=True)
-def _backward_tile(
-    packed, members, rows, start, stop, left, top, through, later, to_alpha, to_total, weight, along, sums, moments,
-    gradients,
-):  # fmt: skip
+@njit(cache=True)
+def _backward_tile(packed, members, rows, slots, start, stop, left, top, state, stride, sums, gradients):
     """Write the gradients of the pairs start..stop of one tile.
 
-    Of dL/dpower, the gradient to -q / 2, sums over the pixels with 1, x, y, x^2, x y and y^2 are wanted; y is the same
-    in a row and x in a column, so three sums of rows are kept in `moments`.
+    `state` has for every row of pixels, `stride` numbers apart: transmittance, R, and the gradients to alpha and to
+    the channels. `sums` has a row for every number of a packed Gaussian: its gradient from every column of pixels.
     """
-    channels = to_total.shape[1]
+    channels = packed.shape[1] - GEOMETRY
+    wide = len(sums) // LANES
+    flat = packed.reshape(-1)
     for j in range(start, stop):
-        splat = packed[members[j]]
-        a, b, c, opacity = splat[2], splat[3], splat[4], splat[5]
-        dx0, dy0 = np.float32(left + _HALF - splat[0]), np.float32(top + _HALF - splat[1])
-        sums[:] = 0.0
-        moments[:] = 0.0
-        for y in range(np.int64(rows[j] >> 4), np.int64(rows[j] & 15) + 1):
-            dy = np.float32(dy0 + np.float32(y))
-            slope, rest = np.float32(2) * b * dy, c * dy * dy
-            t_row, r_row, g_row, a_row = through[y], later[y], to_total[y], to_alpha[y]
-            w_row, alphas = weight[0], weight[1]
-            for x in range(TILE):
-                dx = dx0 + np.float32(x)
-                full = opacity * _exp(_MINUS_HALF * ((a * dx + slope) * dx + rest))
-                alpha = min(_MOST, full)
-                alpha = alpha if alpha >= _LEAST else _ZERO
-                alphas[x] = alpha
-                w_row[x] = alpha * t_row[x]
-                along[x] = a_row[x]
-            for channel in range(channels):
-                value = splat[GEOMETRY + channel]
-                c_row, s_row = g_row[channel], sums[channel]
-                for x in range(TILE):
-                    along[x] += c_row[x] * value
-                    s_row[x] += c_row[x] * w_row[x]
-            m0, m1, m2 = moments[0], moments[1], moments[2]
-            for x in range(TILE):
-                alpha, w, t = alphas[x], w_row[x], t_row[x]
-                rest_later = r_row[x] - w * along[x]
-                power = alpha * (t * along[x] - rest_later / (_ONE - alpha))
-                power = power if alpha < _MOST else _ZERO
-                r_row[x] = rest_later
-                t_row[x] = t - w
-                m0[x] += power
-                m1[x] += power * dy
-                m2[x] += power * dy * dy
-        s1 = sx = sy = sxx = sxy = syy = _ZERO
-        for x in range(TILE):
-            dx = dx0 + np.float32(x)
-            s1 += moments[0, x]
-            sx += moments[0, x] * dx
-            sxx += moments[0, x] * dx * dx
-            sy += moments[1, x]
-            sxy += moments[1, x] * dx
-            syy += moments[2, x]
-        gradient = gradients[j]
-        gradient[0], gradient[1] = a * sx + b * sy, b * sx + c * sy
-        gradient[2], gradient[3], gradient[4] = _MINUS_HALF * sxx, -sxy, _MINUS_HALF * syy
-        gradient[5] = s1 / opacity
+        k = members[j]
+        ahead = min(j + _AHEAD, stop - 1)
+        prefetch(flat, members[ahead] * packed.shape[1])
+        prefetch(gradients, slots[ahead] * wide)
+        a, b, c, opacity = packed[k, 2] * _EIGHTH, packed[k, 3] * _EIGHTH, packed[k, 4] * _EIGHTH, packed[k, 5]
+        dx = counting() + (np.float32(left) + _HALF - packed[k, 0])
+        first_dy = np.float32(top) + _HALF - packed[k, 1]
+        square, mixed = a * dx * dx, _TWO * b * dx
+        p1 = dx * _ZERO  # sums over the rows of p, p y and p y^2; p is the gradient to the exponent -q / 2
+        py, pyy = p1, p1
         for channel in range(channels):
-            s_row = sums[channel]
-            s = _ZERO
-            for x in range(TILE):
-                s += s_row[x]
-            gradient[GEOMETRY + channel] = s
+            store(sums, (GEOMETRY + channel) * LANES, _ZERO)
+        for y in range(np.int64(rows[j]) // TILE, np.int64(rows[j]) % TILE + 1):
+            at = y * stride
+            dy = first_dy + np.float32(y)
+            alpha = least(opacity * _exp_of_8(square + (mixed * dy + c * dy * dy)), _MOST)
+            alpha = where_at_least(alpha, _LEAST, alpha, _ZERO)
+            before = load(state, at)
+            weight = alpha * before
+            store(state, at, before - weight)
+            along = load(state, at + 2 * LANES)
+            for channel in range(channels):
+                given = load(state, at + (3 + channel) * LANES)
+                along = along + given * packed[k, GEOMETRY + channel]
+                at_sum = (GEOMETRY + channel) * LANES
+                store(sums, at_sum, load(sums, at_sum) + given * weight)
+            later = load(state, at + LANES) - weight * along
+            store(state, at + LANES, later)
+            p = alpha * (before * along - later / (_ONE - alpha))
+            p = where_at_least(alpha, _MOST, _ZERO, p)  # held there
+            p1 = p1 + p
+            p = p * dy
+            py = py + p
+            pyy = pyy + p * dy
+        px = p1 * dx
+        store(sums, 0, packed[k, 2] * px + packed[k, 3] * py)
+        store(sums, LANES, packed[k, 3] * px + packed[k, 4] * py)
+        store(sums, 2 * LANES, -_HALF * (px * dx))
+        store(sums, 3 * LANES, _ZERO - py * dx)
+        store(sums, 4 * LANES, -_HALF * pyy)
+        store(sums, 5 * LANES, (_ONE / opacity) * p1)
+        for at in range(0, wide, LANES):
+            store(gradients, slots[j] * wide + at, totals(sums, at * LANES))
 
 
-@njit(cache=True, fastmath=True, parallel=True)
-def blend_backward(packed, starts, members, rows, stops, total, alpha, to_total, to_alpha):
-    """Gradients of every pair, (pairs, 6 + channels), from those of total and alpha."""
-    height, width, channels = total.shape
+@njit(cache=True, parallel=True)
+def blend_backward(packed, starts, members, rows, slots, stops, blended, alpha, to_blended, to_alpha):
+    """From gradients to total and alpha those to the packed numbers of every pair, Gaussian after Gaussian.
+
+    Returns:
+        For each pair 6 + channels numbers, and what fills whole rows.
+    """
+    height, width, channels = blended.shape
     across = (width + TILE - 1) // TILE
     tiles = len(starts) - 1
-    gradients = np.empty((len(members), GEOMETRY + channels), np.float32)
+    wanted = (GEOMETRY + channels + LANES - 1) // LANES
+    gradients = np.empty(len(members) * wanted * LANES, np.float32)
+    stride = (3 + channels) * LANES
+    flat, to_flat = blended.reshape(-1), to_blended.reshape(-1)
+    alphas, to_alphas = alpha.reshape(-1), to_alpha.reshape(-1)
     for group in prange(_GROUPS):
-        through, later = np.empty((TILE, TILE), np.float32), np.empty((TILE, TILE), np.float32)
-        to_a, to_t = np.empty((TILE, TILE), np.float32), np.empty((TILE, channels, TILE), np.float32)
-        weight, along = np.empty((2, TILE), np.float32), np.empty(TILE, np.float32)
-        sums, moments = np.empty((channels, TILE), np.float32), np.empty((3, TILE), np.float32)
+        state, sums, room = _scratch(TILE * (3 + channels)), _scratch(wanted * LANES), _scratch(1)
+        sums[:] = 0.0
         for tile in range(group, tiles, _GROUPS):
             if starts[tile] == starts[tile + 1]:
                 continue
             left, top = tile % across * TILE, tile // across * TILE
-            through[:] = 0.0
-            later[:] = 0.0
-            to_a[:] = 0.0
-            to_t[:] = 0.0
-            for y in range(min(TILE, height - top)):
-                for x in range(min(TILE, width - left)):
-                    through[y, x] = _ONE
-                    to_a[y, x] = to_alpha[top + y, left + x]
-                    rest = to_a[y, x] * alpha[top + y, left + x]
-                    for channel in range(channels):
-                        g = to_total[top + y, left + x, channel]
-                        to_t[y, channel, x] = g
-                        rest += g * total[top + y, left + x, channel]
-                    later[y, x] = rest
+            wide, high = min(TILE, width - left), min(TILE, height - top)
+            state[:] = 0.0
+            for y in range(high):
+                pixel = (top + y) * width + left
+                at = y * stride
+                state[at : at + wide] = 1.0
+                given = _pick(to_alphas, pixel, 1, wide, room)
+                store(state, at + 2 * LANES, given)
+                later = given * _pick(alphas, pixel, 1, wide, room)
+                for channel in range(channels):
+                    first = pixel * channels + channel
+                    given = _pick(to_flat, first, channels, wide, room)
+                    store(state, at + (3 + channel) * LANES, given)
+                    later = later + given * _pick(flat, first, channels, wide, room)
+                store(state, at + LANES, later)
             _backward_tile(
-                packed, members, rows, starts[tile], stops[tile], left, top, through, later, to_a, to_t, weight, along,
-                sums, moments, gradients,
-            )  # fmt: skip
-            gradients[stops[tile] : starts[tile + 1]] = 0.0
+                packed, members, rows, slots, starts[tile], stops[tile], left, top, state, stride, sums, gradients
+            )
+            for j in range(stops[tile], starts[tile + 1]):
+                for row in range(wanted):
+                    store(gradients, (slots[j] * wanted + row) * LANES, _ZERO)
     return gradients
 
 
 @njit(cache=True, parallel=True)
-def gather(gradients, firsts, positions, order, n):
-    """Add up the pairs of every Gaussian, in the order of its tiles: gradients (n, 6 + channels)."""
-    width = gradients.shape[1]
-    result = np.zeros((n, width), np.float32)
-    for k in prange(len(order)):
-        row = result[order[k]]
-        for pair in range(firsts[k], firsts[k + 1]):
-            given = gradients[positions[pair]]
-            for c in range(width):
-                row[c] += given[c]
-    return result
+def gather(gradients, firsts, order, to_mean_px, to_conic, to_opacity, to_channels):
+    """Add up the pairs of every Gaussian, in the order of its tiles, into the last four arrays, which come as zeros."""
+    channels = to_channels.shape[1]
+    wide = (GEOMETRY + channels + LANES - 1) // LANES * LANES
+    for group in prange(_GROUPS):
+        sums = _scratch(wide // LANES)
+        for k in range(group * len(order) // _GROUPS, (group + 1) * len(order) // _GROUPS):
+            for at in range(0, wide, LANES):
+                row = counting() * _ZERO
+                for pair in range(firsts[k], firsts[k + 1]):
+                    row = row + load(gradients, pair * wide + at)
+                store(sums, at, row)
+            i = order[k]
+            to_mean_px[i, 0], to_mean_px[i, 1] = sums[0], sums[1]
+            to_conic[i, 0], to_conic[i, 1], to_conic[i, 2] = sums[2], sums[3], sums[4]
+            to_opacity[i] = sums[5]
+            for channel in range(channels):
+                to_channels[i, channel] = sums[GEOMETRY + channel]

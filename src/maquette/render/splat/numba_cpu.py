@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from maquette.render.splat import numba_blend, numba_projection
+from maquette.render.splat import numba_blend, numba_projection, numba_tiles
 from maquette.render.splat.projected import Blended, Projected
 
 
@@ -38,8 +38,7 @@ def project(
 def blend(projected: Projected, channels: Float[Tensor, "n channels"], width: int, height: int) -> Blended:
     """See `maquette.render.splat.torch_tiles.blend`."""
     p = projected
-    seen = torch.nonzero(p.visible).squeeze(-1)
-    order = seen[torch.argsort(p.depth.detach()[seen], stable=True)]
+    order = numba_tiles.front_to_back(*_arrays(p.depth, p.visible))
     return Blended(*_Blend.apply(p.mean_px, p.conic, p.opacity, channels, order, width, height))
 
 
@@ -74,27 +73,24 @@ class _Project(torch.autograd.Function):
 class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mean_px, conic, opacity, channels, order, width, height) -> tuple[Tensor, ...]:
-        ranks = order.numpy()
-        packed = numba_blend.pack(ranks, *_arrays(mean_px, conic, opacity, channels))
-        starts, members, rows, firsts, positions = numba_blend.bin_tiles(packed, width, height)
-        total, alpha, median, stops = numba_blend.blend_forward(packed, starts, members, rows, width, height)
-        ctx.kept = (packed, starts, members, rows, stops)
-        ctx.places = (firsts, positions, ranks, len(mean_px))
-        numbers = torch.from_numpy(median)
-        if len(order):
-            numbers = torch.where(numbers >= 0, order[numbers.clamp_min(0)], -1)
-        result = torch.from_numpy(total), torch.from_numpy(alpha)
-        ctx.save_for_backward(*result)
-        ctx.mark_non_differentiable(numbers)
-        return *result, numbers
+        packed = numba_tiles.pack(order, *_arrays(mean_px, conic, opacity, channels))
+        starts, members, rows, slots, firsts = numba_tiles.bin_tiles(packed, width, height)
+        total, alpha, median, stops = numba_blend.blend_forward(packed, order, starts, members, rows, width, height)
+        ctx.kept = (packed, starts, members, rows, slots, stops)
+        ctx.places = (firsts, order)
+        ctx.sizes = [given.shape for given in (mean_px, conic, opacity, channels)]
+        result = [torch.from_numpy(values) for values in (total, alpha, median)]
+        ctx.save_for_backward(*result[:2])
+        ctx.mark_non_differentiable(result[2])
+        return tuple(result)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_total: Tensor, to_alpha: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         pairs = numba_blend.blend_backward(*ctx.kept, *_arrays(*ctx.saved_tensors, to_total, to_alpha))
-        found = torch.from_numpy(numba_blend.gather(pairs, *ctx.places))
-        mean_px, conic, opacity, channels = found.split([2, 3, 1, found.shape[1] - numba_blend.GEOMETRY], dim=1)
-        return mean_px, conic, opacity.squeeze(1), channels, None, None, None
+        found = [torch.zeros(size) for size in ctx.sizes]
+        numba_blend.gather(pairs, *ctx.places, *_arrays(*found))
+        return *found, None, None, None
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
