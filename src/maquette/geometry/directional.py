@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 CONFIDENCE_ANGLE_RAD = math.radians(30.0)
+_BISECTIONS = 40
 
 
 def expected_angle(concentration: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -26,6 +27,21 @@ def expected_angle(concentration: Float[Tensor, "*batch"]) -> Float[Tensor, "*ba
     """
     tail = math.pi * torch.sigmoid(-math.pi * concentration)
     return 2 * concentration / (concentration.square() + 1) + tail
+
+
+def concentration_from_angle(angle_rad: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """The concentration whose expected angle this is, by bisection; the inverse of `expected_angle`.
+
+    Args:
+        angle_rad: radians; below 0.001, where kappa would be 2000, and above pi / 2, it counts as those.
+    """
+    angle_rad = angle_rad.clamp(1e-3, math.pi / 2)
+    low, high = torch.zeros_like(angle_rad), torch.full_like(angle_rad, 2048.0)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        too_wide = expected_angle(middle) > angle_rad
+        low, high = torch.where(too_wide, middle, low), torch.where(too_wide, high, middle)
+    return (low + high) / 2
 
 
 def confidence_from_concentration(concentration: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _SMALLEST_SQUARE = 1e-30
+_SMALLEST_COSINE = -1 + 1e-6  # below it the shortest turn from +z is as good as half a turn
 
 
 def quaternion_to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
@@ -47,3 +48,11 @@ def flip_rotation(quaternion: Float[Tensor, "*batch 4"], signs: Float[Tensor, " 
     """
     factors = torch.cat([torch.ones_like(signs[:1]), signs * signs.prod()])
     return quaternion * factors
+
+
+def facing_rotation(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
+    """Unit quaternions of the shortest turns from +z to unit vectors; from +z to -z, half a turn about x."""
+    x, y, z = normals.unbind(-1)
+    turn = torch.stack([1 + z, -y, x, torch.zeros_like(z)], dim=-1)
+    turn = torch.where((z < _SMALLEST_COSINE)[..., None], turn.new_tensor([0.0, 1.0, 0.0, 0.0]), turn)
+    return torch.nn.functional.normalize(turn, dim=-1)

@@ -8,14 +8,15 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
@@ -24,6 +25,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
 Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_checkpoint(
@@ -83,6 +85,41 @@ def load_checkpoint(directory: Path | str, config_type: type[Config]) -> tuple[C
         raise InputError(f"{weights_path}: is cut off or no safetensors file") from error
     state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return config, state
+
+
+def load_network(weights: str | Path, config_type: type[Config], network_type: Callable[[Config], Network]) -> Network:
+    """A network with its weights, on the CPU.
+
+    Args:
+        weights: a name that ships, or a folder.
+        config_type: the dataclass of its configuration.
+        network_type: makes the network of it.
+
+    Raises:
+        InputError: no such weights, or files that don't fit each other.
+    """
+    config, tensors = load_checkpoint(weights_folder(weights), config_type)
+    network = network_type(config)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{weights}: the weights don't fit their configuration ({reason})") from None
+    return network
+
+
+def weights_folder(weights: str | Path) -> Path:
+    """The folder of a name or path; a name wins only if no such folder exists."""
+    if not str(weights):  # as a path, it would be the working folder
+        raise InputError("no such weights: the name is empty; give a name or a folder")
+    path = Path(weights)
+    if path.is_dir():
+        return path
+    shipped = Path(str(resources.files("maquette.weights")))
+    if (shipped / str(weights)).is_dir():
+        return shipped / str(weights)
+    names = sorted(p.name for p in shipped.iterdir() if (p / "config.json").exists())
+    raise InputError(f"{weights}: no such weights; give a folder or one of: {', '.join(names) or '(none ship)'}")
 
 
 def _typed(value: Any, expected: Any, where: str) -> Any:

@@ -3,7 +3,6 @@
 The whole object at the network's training size gives the shape; tiles at higher resolution add detail to it.
 """
 
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.io.checkpoints import load_checkpoint, save_checkpoint
+from maquette.io.checkpoints import load_network, save_checkpoint
 from maquette.methods.framing import mask_of, object_window
 from maquette.methods.tiles import resize, sharpen
 from maquette.nets.nirne import MULTIPLE, NiRNEConfig, normalise_exposure
@@ -56,14 +55,7 @@ class NiRNE:
         Raises:
             InputError: no such weights, or files that don't fit the network.
         """
-        config, tensors = load_checkpoint(weights_folder(weights), NiRNEConfig)
-        net = NiRNENet(config)
-        try:
-            net.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{weights}: the weights don't fit their configuration ({reason})") from None
-        return cls(net.to(device), size_px, mirrored, detail_px)
+        return cls(load_network(weights, NiRNEConfig, NiRNENet).to(device), size_px, mirrored, detail_px)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""
@@ -111,20 +103,6 @@ class NiRNE:
         other, other_kappa = self.net(photo.flip(3), mask.flip(3))
         other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
         return unit(normal + other, 1), (kappa + other_kappa.flip(3)) / 2
-
-
-def weights_folder(weights: str | Path) -> Path:
-    """The folder of a name or path; a name wins only if no such folder exists."""
-    if not str(weights):  # as a path, it would be the working folder
-        raise InputError("no such weights: the name is empty; give a name or a folder")
-    path = Path(weights)
-    if path.is_dir():
-        return path
-    shipped = Path(str(resources.files("maquette.weights")))
-    if (shipped / str(weights)).is_dir():
-        return shipped / str(weights)
-    names = sorted(p.name for p in shipped.iterdir() if (p / "config.json").exists())
-    raise InputError(f"{weights}: no such weights; give a folder or one of: {', '.join(names) or '(none ship)'}")
 
 
 def _multiple(size_px: int) -> int:

@@ -12,6 +12,7 @@ from maquette.errors import InputError
 from maquette.io.checkpoints import weights_folder
 from maquette.synth.dataset import read_manifest
 from maquette.train.config import TrainConfig
+from maquette.train.refiner_config import RefinerTraining
 
 
 def describe_run(
@@ -50,6 +51,41 @@ def describe_run(
         "hardware": _hardware(place),
         "torch": torch.__version__,
         "before": read_card(init) if init is not None else None,
+    }
+
+
+def describe_refiner_run(
+    name: str, config: RefinerTraining, run: Path, folders: dict[str, Path], place: str
+) -> dict[str, Any]:
+    """What a refiner was trained on, for how long, and its held-out errors; read from the run's log."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    used = {phase.data for phase in config.phases}
+    seconds = sum(line["data_s"] + line["step_s"] for line in lines)
+    validated = [line for line in lines if any(key.startswith("val_") for key in line)]
+    return {
+        "name": name,
+        "method": "CLONE: refiner and gate",
+        "licence": "Apache-2.0",
+        "frame": "x right, y up, z towards the viewer",
+        "supervision": "reprojection under known lights; no normal in any loss",
+        "inputs": config.inputs,
+        "seed": config.seed,
+        "steps": len(lines),
+        "photos": sum(
+            phase.batch * (min(last, len(lines)) - min(first, len(lines))) for phase, first, last in config.spans()
+        ),
+        "precision": "bfloat16 convolutions" if config.bf16 else "float32",
+        "phases": [asdict(phase) for phase in config.phases],
+        "loss": asdict(config.loss),
+        "data": {key: asdict(read_manifest(folders[key])) for key in sorted(used)},
+        "hours": round(seconds / 3600, 2),
+        "waiting_for_data": round(sum(line["data_s"] for line in lines) / seconds, 3),
+        "held_out": [
+            {"step": line["step"]} | {k[4:]: round(v, 2) for k, v in line.items() if k.startswith("val_")}
+            for line in validated
+        ],
+        "hardware": _hardware(place),
+        "torch": torch.__version__,
     }
 
 

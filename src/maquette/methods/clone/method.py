@@ -1,0 +1,253 @@
+"""CLONE as a method: a photo, and normals to start from, to normals, Gaussians and a light.
+
+After the loop of arXiv 2508.05950 (its second version: covariance normals, a light modulation kernel, a one-step
+refiner, a gate, one reprojection objective), which gives neither weights nor sizes: those are ours.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from maquette.errors import InputError
+from maquette.geometry.directional import concentration_from_angle, expected_angle
+from maquette.geometry.integrate import integrate
+from maquette.geometry.rotation import facing_rotation
+from maquette.geometry.vectors import unit
+from maquette.io.checkpoints import load_network
+from maquette.methods.baselines import flat, inflate
+from maquette.methods.clone.loop import Fitted, LoopConfig, Round, fit, turn
+from maquette.methods.clone.objective import Target
+from maquette.methods.clone.surface import Surface, camera_of, finer, gaussians_of, start
+from maquette.methods.framing import Window, mask_of, object_window
+from maquette.methods.tiles import reorient, resize
+from maquette.nets.nirne import normalise_exposure
+from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
+from maquette.shading.kernel import LightKernel, fit_light, neutral_light
+from maquette.types import Camera, Gaussians, NormalMap, Photo
+
+COARSE_PX, FINE_PX = 128, 256
+HELD_OUT = 0.05  # of the object's pixels
+GUESS_RAD = 0.5  # what the inflated silhouette is wrong by on held-out renders of our own, on average
+_TRUST_AT = 10.0  # concentration at which a first normal holds with the weight of the objective's anchor
+_MOST_TRUST = 3.0
+_GREY = 0.7  # first albedo, on average over the colours
+
+First = Callable[[Photo], NormalMap]
+Report = Callable[[int, dict[str, float], Round], None]
+
+
+@dataclass(frozen=True)
+class CloneResult:
+    """What the loop found.
+
+    Attributes:
+        normal_map: at the photo's size.
+        gaussians: one a pixel of the working square, linear colour under the photo's light, with albedo, turned onto
+            the fused normals; x right, y up, z towards the viewer, the square spanning [-1, 1].
+        camera: which sees them as the photo does.
+        light: under which the albedo is the photo.
+        held_out: mean absolute reprojection error, in display values, over pixels that were kept from the loop.
+        iterations: until the state that was kept, over all resolutions.
+        moved_deg: how far the normals were turned from the first ones, on average.
+    """
+
+    normal_map: NormalMap
+    gaussians: Gaussians
+    camera: Camera
+    light: LightKernel
+    held_out: float
+    iterations: int
+    moved_deg: float
+
+
+class Clone:
+    """CLONE with loaded weights: call it with a `Photo`, get a `NormalMap`; `fit` returns all that it found.
+
+    Attributes:
+        refiner: refiner and gate; every photo fits a copy.
+        first: gives the normals to start from; by default the inflated silhouette, a neutral start.
+        config: how the loop runs.
+        fine: whether a second, shorter loop works at up to `FINE_PX` pixels.
+    """
+
+    def __init__(
+        self, refiner: Refiner, first: First | None = None, config: LoopConfig | None = None, fine: bool = True
+    ) -> None:
+        self.refiner = refiner.eval()
+        self.first = first
+        self.config = config or LoopConfig()
+        self.fine = fine
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | Path = "clone-small", first: First | None = None, config: LoopConfig | None = None
+    ) -> "Clone":
+        """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
+
+        Raises:
+            InputError: no such weights, or files that don't fit the network.
+        """
+        return cls(load_network(weights, RefinerConfig, Refiner), first, config)
+
+    def __call__(self, photo: Photo) -> NormalMap:
+        """Normals on the photo's mask (everywhere, if it has none); see `fit`."""
+        return self.fit(photo).normal_map
+
+    def fit(self, photo: Photo, report: Report = lambda *_: None) -> CloneResult:
+        """Run the loop, with a fixed seed.
+
+        Args:
+            photo: its mask's object is worked on in a square.
+            report: told the iteration (counting on from one resolution to the next), the objective's terms, and what
+                the loop saw.
+
+        Raises:
+            InputError: the mask is empty or too small.
+        """
+        window = object_window(photo)
+        first = _first(photo, self.first)
+        refiner = copy.deepcopy(self.refiner).requires_grad_(True)
+        sides = _sides(window.height, self.fine)
+        surface, light, target, fitted, before = None, None, None, None, 0
+        for level, side in enumerate(sides):
+            target = _target(photo, first, window, side)
+            if surface is None or light is None:
+                surface, light = _start(target)
+            else:
+                surface = finer(surface, side)
+            config = self.config if level == 0 else replace(self.config, iterations=max(self.config.iterations // 4, 1))
+            fitted = fit(surface, light, refiner, target, config, _counting_from(before, report))
+            surface, light, before = fitted.surface, fitted.light, before + fitted.iteration
+        assert fitted is not None and target is not None
+        return self._result(photo, first, window, target, fitted, before)
+
+    @torch.no_grad()
+    def _result(
+        self, photo: Photo, first: NormalMap, window: Window, target: Target, fitted: Fitted, iterations: int
+    ) -> CloneResult:
+        seen = turn(fitted.surface, fitted.light, fitted.refiner, target, self.config.stages)
+        fused = unit(seen.fused + target.mask[..., None] * seen.fused.new_tensor([0.0, 0.0, 1e-6]))
+        normals, moved = _at_size_of(photo, first, window, target, fused)
+        mask = mask_of(photo)
+        known = (
+            torch.full(mask.shape, GUESS_RAD) if first.concentration is None else expected_angle(first.concentration)
+        )
+        # Two errors that know nothing of each other add up in squares.
+        concentration = concentration_from_angle((known.square() + moved.square()).sqrt())
+        side = len(target.mask)
+        turned = replace(fitted.surface, rotation=facing_rotation(fused))
+        return CloneResult(
+            NormalMap(normals * mask[..., None], mask, concentration * mask),
+            gaussians_of(turned, target.mask, fitted.light, encode=False),
+            camera_of(side),
+            fitted.light,
+            fitted.held_out,
+            iterations,
+            float(torch.rad2deg(moved[mask].mean())),
+        )
+
+
+def _first(photo: Photo, first: First | None) -> NormalMap:
+    """The normals to start from: those asked for, or the silhouette's; a photo without one starts flat."""
+    mask = mask_of(photo)
+    if first is None:
+        return flat(photo) if bool(mask.all()) else inflate(photo)
+    found = first(photo)
+    if found.normals.shape[:2] != photo.rgb.shape[:2]:
+        raise InputError(
+            f"{photo.name}: the first normals are {found.normals.shape[1]}x{found.normals.shape[0]}, the photo "
+            f"{photo.rgb.shape[1]}x{photo.rgb.shape[0]}; they must agree"
+        )
+    missing = mask & ~found.mask
+    normals = torch.where(missing[..., None], found.normals.new_tensor([0.0, 0.0, 1.0]), found.normals)
+    known = found.concentration
+    return NormalMap(normals, mask, None if known is None else torch.where(missing, 0.0, known))
+
+
+def _sides(side: int, fine: bool) -> list[int]:
+    """Working resolutions, coarse to fine."""
+    coarse = min(COARSE_PX, -(-side // MULTIPLE) * MULTIPLE)
+    finest = min(FINE_PX, side // MULTIPLE * MULTIPLE)
+    return [coarse, finest] if fine and finest >= 1.5 * coarse else [coarse]
+
+
+def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
+    solid = window.cut(mask_of(photo)[None].float())[None]
+    cover = resize(solid, side)
+    # Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
+    mask = cover >= 0.5
+    mask = mask if bool(mask.any()) else cover > 0
+    linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
+    seen = normalise_exposure(linear, mask.float())
+    normals = resize(window.cut(first.normals.permute(2, 0, 1))[None] * solid, side) * mask
+    normals = unit(normals + mask * normals.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1), 1)
+    trust = torch.zeros(side, side)
+    if first.concentration is not None:
+        known = resize(window.cut(first.concentration[None])[None] * solid, side) / cover.clamp_min(1e-3)
+        trust = (known / _TRUST_AT).clamp(0, _MOST_TRUST)[0, 0]
+    inside = mask[0, 0]
+    draw = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
+    kept = inside & (draw >= HELD_OUT)
+    kept = kept if bool(kept.any()) else inside
+    return Target(_pixels(seen), inside, kept, _pixels(normals), trust)
+
+
+def _start(target: Target) -> tuple[Surface, LightKernel]:
+    """Discs along the first normals, one albedo, and the light that suits both."""
+    mask = target.mask
+    height = -integrate(NormalMap(target.first, mask)).depth.float()
+    facing = torch.where(mask[..., None], target.first, target.first.new_tensor([0.0, 0.0, 1.0]))
+    linear = target.photo.clamp_min(0) ** 2.2
+    color = linear[mask].mean(0)
+    color = (_GREY * color / color.mean().clamp_min(1e-6)).clamp_min(0.02)
+    surface = start(facing, height)
+    surface = replace(surface, log_albedo=surface.log_albedo + color.log())
+    light = fit_light(linear, target.first, mask, color.expand_as(linear), start=neutral_light(), ridge=1e-2)
+    return surface, light
+
+
+def _at_size_of(
+    photo: Photo, first: NormalMap, window: Window, target: Target, fused: Float[Tensor, "side side 3"]
+) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
+    """The fused normals at the photo's size, and by how much (radians) they differ from the first ones.
+
+    The first normals keep detail that the working square has no room for: they are turned as the square's were. Nowhere
+    by more than they are expected to be wrong, if they say so: one photo doesn't tell enough for more.
+    """
+    mask, side = mask_of(photo), window.height
+    begun = window.cut(first.normals.permute(2, 0, 1))[None]
+    base, onto = (unit(resize(image.permute(2, 0, 1)[None], side), 1) for image in (target.first, fused))
+    turned = reorient(begun, base, onto)
+    # Where the square sees nothing of the object, there is nothing to turn by.
+    turned = torch.where(
+        ((base * base).sum(1, keepdim=True) > 0.5) & ((onto * onto).sum(1, keepdim=True) > 0.5), turned, begun
+    )
+    normals = unit(window.paste(turned[0], (mask.shape[0], mask.shape[1])).permute(1, 2, 0))
+    if first.concentration is not None:
+        normals = turned_at_most(first.normals, normals, expected_angle(first.concentration))
+    cosine = (normals * first.normals).sum(-1).clamp(-1, 1)
+    return normals, torch.acos(cosine) * mask
+
+
+def turned_at_most(
+    start: Float[Tensor, "*batch 3"], end: Float[Tensor, "*batch 3"], most_rad: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch 3"]:
+    """Unit vectors on the way from `start` to `end` along the great circle, no farther from `start` than allowed."""
+    cosine = (start * end).sum(-1, keepdim=True).clamp(-1, 1)
+    angle = torch.acos(cosine)
+    across = unit(end - cosine * start)
+    bounded = torch.minimum(angle, most_rad[..., None])
+    return torch.where(angle > bounded, bounded.cos() * start + bounded.sin() * across, end)
+
+
+def _counting_from(before: int, report: Report) -> Report:
+    return lambda iteration, terms, seen: report(before + iteration, terms, seen)
+
+
+def _pixels(image: Tensor) -> Tensor:
+    return image[0].permute(1, 2, 0)
