@@ -107,18 +107,18 @@ def test_the_reprojection_reaches_every_part_of_the_network(tiny_shapes):
 
 @pytest.mark.parametrize("light_trust", [None, 0.1])
 def test_it_learns_by_reprojection(tiny_shapes, light_trust):
-    """On one batch the reprojection error falls by a fifth, with known lights and with fitted ones."""
+    """On one batch the reprojection error falls by a tenth, with known lights and with fitted ones."""
     batch = make_refiner_batch(ShapeData(tiny_shapes), replace(FIRST, batch=6), 0, 0, None)
     weights, net = LossWeights(light_trust=light_trust), CONFIG.build()
-    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    optimiser = torch.optim.Adam(net.parameters(), 2e-2)
     errors = []
-    for _ in range(40):
+    for _ in range(20):
         parts = refiner_loss(net, batch, weights)
         optimiser.zero_grad()
         parts["loss"].backward()
         optimiser.step()
         errors.append(float(parts["fused"].detach()))
-    assert min(errors[-3:]) < 0.8 * errors[0]
+    assert min(errors[-3:]) < 0.9 * errors[0]
 
 
 @pytest.mark.parametrize("every_s", [0.0, 1e9])

@@ -4,15 +4,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
+
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.train.config import TrainConfig
+from maquette.train.checkpoints import Training
 
 HELD_OUT_SEED = 900_000  # training seeds lie below it
 DEFAULT_SHAPES = {"shapes": 3000, "sharp": 160}
 
 
 def prepare_datasets(
-    config: TrainConfig, folders: dict[str, Path], held_out: Path, report: Callable[[str], None] = lambda _: None
+    config: Training[nn.Module],
+    folders: dict[str, Path],
+    held_out: Path,
+    report: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Generate what is missing; a folder that has a manifest is completed as that says.
 

@@ -54,10 +54,7 @@ def nirne(
     from maquette.train.nirne import train
 
     show_warnings_in_one_line()
-    if not 0 < scale <= 100:
-        raise InputError(f"--scale is {scale}; it must lie in 0..100")
-    if not 0 <= seed < 2**32:
-        raise InputError(f"--seed is {seed}; it must lie in 0..{2**32 - 1}")
+    _check_options(scale, seed)
     config = TRAINING[preset]
     phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
     config = replace(config, phases=phases, seed=seed, bf16=config.bf16 or bf16)
@@ -93,7 +90,80 @@ def nirne(
     print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
 
 
+def refiner(
+    preset: Literal["small"] = "small",
+    run: Path | None = None,
+    data: Path = Path("runs/shapes"),
+    held_out: Path = Path("runs/held-out"),
+    export: Path | None = None,
+    device: str = "auto",
+    scale: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Train CLONE's refiner and gate, by reprojection: no normal enters the loss.
+
+    Datasets that are missing are generated first, with the preset's sizes.
+
+    Args:
+        preset: "small" trains on a laptop's CPU.
+        run: folder of the checkpoint and the log; `runs/refiner-PRESET` by default.
+        data: dataset of shapes.
+        held_out: dataset whose errors are logged after every phase; no gradient sees it.
+        export: where the trained weights go; `RUN/weights` by default.
+        device: cpu, cuda, or auto: cuda if there is one.
+        scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
+        seed: of initial weights and batches.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from maquette.app.cli.parser import show_warnings_in_one_line
+    from maquette.app.predictors import resolve_device
+    from maquette.io.checkpoints import save_checkpoint
+    from maquette.io.files import require_writable, write_bytes
+    from maquette.train.card import describe_refiner_run
+    from maquette.train.checkpoints import require_ready
+    from maquette.train.data import prepare_datasets
+    from maquette.train.refiner import train_refiner
+    from maquette.train.refiner_config import TRAINING
+
+    show_warnings_in_one_line()
+    _check_options(scale, seed)
+    config = TRAINING[preset]
+    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
+    config = replace(config, phases=phases, seed=seed)
+    place = resolve_device(device)
+    run = run or Path(f"runs/refiner-{preset}")
+    target = export or run / "weights"
+    require_ready(config, run)
+    require_writable(target, "--export")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+        making = progress.add_task("data", total=None, note="")
+        prepare_datasets(config, {"shapes": data}, held_out, lambda note: progress.update(making, note=note))
+        progress.update(making, visible=False)
+        task = progress.add_task("train", total=config.steps, note="")
+
+        def report(line: dict[str, float]) -> None:
+            progress.update(task, completed=line["step"], note=f"reprojection {line['fused']:.3f}")
+
+        net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report)
+    save_checkpoint(target, net.config, net.state_dict())
+    card = describe_refiner_run(target.name, config, run, {"shapes": data}, place)
+    write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
+
+
+def _check_options(scale: float, seed: int) -> None:
+    if not 0 < scale <= 100:
+        raise InputError(f"--scale is {scale}; it must lie in 0..100")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed is {seed}; it must lie in 0..{2**32 - 1}")
+
+
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    run_typed({"nirne": nirne}, "maquette train", __doc__ or "", argv)
+    run_typed({"nirne": nirne, "refiner": refiner}, "maquette train", __doc__ or "", argv)
     return 0
