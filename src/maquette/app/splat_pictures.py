@@ -92,9 +92,9 @@ def write_view(
     elif what == "depth":
         write_height_map(path, -output.depth.cpu(), mask, format_for(path, None, None))
     elif what == "alpha":
-        write_png8(path, _codes(output.alpha))
+        write_png8(path, codes(output.alpha))
     else:
-        write_png8(path, _codes(displayed(output, gaussians.encoding, transparent=background is None)))
+        write_png8(path, codes(displayed(output, gaussians.encoding, transparent=background is None)))
     return path
 
 
@@ -117,7 +117,7 @@ def film(
     for camera in cameras:
         output = seen_by(gaussians, camera, background if what == "color" else None)
         if what == "color":
-            yield _codes(displayed(output, gaussians.encoding, transparent=False))
+            yield codes(displayed(output, gaussians.encoding, transparent=False))
         elif what == "normals":
             yield normals_in_colour(NormalMap(output.normals.cpu(), (output.alpha > _COVERED).cpu()))
         else:
@@ -126,8 +126,9 @@ def film(
                 pose = camera.camera_to_world.double()
                 middle = float(((pose[:3, 3] - (low + high).cpu() / 2) * pose[:3, 2]).sum())
                 grey = grey * (0.5 - (output.depth - middle) / (2 * radius)).clamp(0, 1)
-            yield _codes(grey)[..., None].expand(-1, -1, 3)
+            yield codes(grey)[..., None].expand(-1, -1, 3)
 
 
-def _codes(shares: Float[Tensor, "height width *channels"]) -> UInt8[Tensor, "height width *channels"]:
+def codes(shares: Float[Tensor, "height width *channels"]) -> UInt8[Tensor, "height width *channels"]:
+    """8-bit codes of what lies between 0 and 1, on the CPU."""
     return (shares.clamp(0, 1) * 255).round().to(torch.uint8).cpu()

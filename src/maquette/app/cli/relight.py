@@ -1,11 +1,12 @@
-"""`maquette relight PHOTO|NORMALS`: an object under a light of one's own, as a picture or as a film."""
+"""`maquette relight PHOTO|NORMALS|SPLAT`: an object under a light of one's own, as a picture or as a film."""
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.inputs import is_normal_map
+from maquette.app.cli.inputs import SPLAT_SUFFIXES, is_normal_map
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.errors import InputError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _FILM_PX = 640
 _FILM_FRAMES = 72
+_SPLAT_PX = 768
 
 
 def main(argv: list[str]) -> int:
@@ -32,6 +34,8 @@ def main(argv: list[str]) -> int:
         if output is not None and _same_file(output, options.input):
             raise InputError(f"{name} {output}: is the input itself, which would be lost; give another name")
     show_warnings_in_one_line()
+    if options.input.suffix.lower() in SPLAT_SUFFIXES:
+        return _relight_splat(options)
 
     from maquette.app.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
     from maquette.app.video import require_film_suffix, write_film
@@ -53,9 +57,37 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _relight_splat(options: argparse.Namespace) -> int:
+    from maquette.app.predictors import resolve_device
+    from maquette.app.splat_pictures import on_device
+    from maquette.app.splat_relight import orbit, picture, relightable
+    from maquette.app.video import require_film_suffix, write_film
+    from maquette.geometry.viewpoints import resized
+    from maquette.io.images import write_png8
+    from maquette.io.splats.files import read_splats
+
+    if options.orbit is not None:
+        require_film_suffix(options.orbit)
+    gaussians = on_device(read_splats(options.input), resolve_device(options.device))
+    scene = relightable(gaussians, str(options.input), _SPLAT_PX, _SPLAT_PX)
+    if options.output is not None:
+        write_png8(options.output, picture(scene, options.azimuth, options.elevation))
+        print(options.output)
+    if options.orbit is not None:
+        small = replace(scene, camera=resized(scene.camera, _FILM_PX, _FILM_PX))
+        write_film(options.orbit, orbit(small, options.elevation, _FILM_FRAMES))
+        print(options.orbit)
+    return 0
+
+
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = Parser("relight", "A photo, or a normal map, as a matte object under another light.")
-    parser.add_argument("input", type=Path, metavar="PHOTO|NORMALS")
+    parser = Parser("relight", "A photo, a normal map, or Gaussians, as a matte object under another light.")
+    parser.add_argument(
+        "input",
+        type=Path,
+        metavar="PHOTO|NORMALS|SPLAT",
+        help=f"a splat ({', '.join(SPLAT_SUFFIXES)}) is shaded by its albedo and its Gaussians' thinnest axes",
+    )
     parser.add_argument(
         "--azimuth",
         type=float,
