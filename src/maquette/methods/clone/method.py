@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.errors import InputError
@@ -130,7 +131,10 @@ class Clone:
     def _result(
         self, photo: Photo, first: NormalMap, window: Window, target: Target, fitted: Fitted, iterations: int
     ) -> CloneResult:
-        seen = turn(fitted.surface, fitted.light, fitted.refiner, target, self.config.stages)
+        # The loop is over: the answer may look at every pixel.
+        seen = turn(
+            fitted.surface, fitted.light, fitted.refiner, replace(target, photo=target.whole), self.config.stages
+        )
         fused = unit(seen.fused + target.mask[..., None] * seen.fused.new_tensor([0.0, 0.0, 1e-6]))
         normals, moved = _at_size_of(photo, first, window, target, fused)
         mask = mask_of(photo)
@@ -176,25 +180,47 @@ def _sides(side: int, fine: bool) -> list[int]:
     return [coarse, finest] if fine and finest >= 1.5 * coarse else [coarse]
 
 
-def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
+def in_square(
+    photo: Photo, window: Window, side: int
+) -> tuple[Float[Tensor, "side side 3"], Bool[Tensor, "side side"]]:
+    """The photo as the loop works on it: linear colour, zero outside the object; and where the object is.
+
+    Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
+    """
     solid = window.cut(mask_of(photo)[None].float())[None]
     cover = resize(solid, side)
-    # Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
     mask = cover >= 0.5
     mask = mask if bool(mask.any()) else cover > 0
     linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
-    seen = normalise_exposure(linear, mask.float())
+    return _pixels(linear * mask), mask[0, 0]
+
+
+def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
+    linear, inside = in_square(photo, window, side)
+    mask = inside[None, None]
+    seen = normalise_exposure(linear.permute(2, 0, 1)[None], mask.float())
+    solid = window.cut(mask_of(photo)[None].float())[None]
     normals = resize(window.cut(first.normals.permute(2, 0, 1))[None] * solid, side) * mask
     normals = unit(normals + mask * normals.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1), 1)
     trust = torch.zeros(side, side)
     if first.concentration is not None:
-        known = resize(window.cut(first.concentration[None])[None] * solid, side) / cover.clamp_min(1e-3)
+        known = resize(window.cut(first.concentration[None])[None] * solid, side) / resize(solid, side).clamp_min(1e-3)
         trust = (known / _TRUST_AT).clamp(0, _MOST_TRUST)[0, 0]
-    inside = mask[0, 0]
     draw = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
     kept = inside & (draw >= HELD_OUT)
     kept = kept if bool(kept.any()) else inside
-    return Target(_pixels(seen), inside, kept, _pixels(normals), trust)
+    return Target(_filled(_pixels(seen), inside, kept), _pixels(seen), inside, kept, _pixels(normals), trust)
+
+
+def _filled(
+    photo: Float[Tensor, "side side 3"], inside: Bool[Tensor, "side side"], kept: Bool[Tensor, "side side"]
+) -> Float[Tensor, "side side 3"]:
+    """The photo with the mean colour of its kept neighbours (5 x 5; of all, if there is none) at a held-out pixel."""
+    known = kept[..., None].to(photo)
+    sums = F.avg_pool2d(torch.cat([photo * known, known], -1).permute(2, 0, 1)[None], 5, 1, 2)
+    nearby = _pixels(sums[:, :3] / sums[:, 3:].clamp_min(1e-6))
+    nearby = torch.where(_pixels(sums[:, 3:]) > 0, nearby, photo[kept].mean(0))
+    return torch.where((inside & ~kept)[..., None], nearby, photo)
 
 
 def _start(target: Target) -> tuple[Surface, LightKernel]:

@@ -58,14 +58,17 @@ class Target:
     """The photo in the working square.
 
     Attributes:
-        photo: display values, zero outside the mask.
+        photo: display values, zero outside the mask. A held-out pixel shows its neighbours' colour, so that neither
+            the objective nor the network sees its own.
+        whole: the same with every pixel's own colour, to be judged by.
         mask: where the object is.
-        kept: pixels whose colour the objective may see; the others of the mask are held out.
+        kept: pixels whose colour the loop may see; the others of the mask are held out.
         first: the normals that the loop starts from.
         trust: of them, 1 at a concentration of 10; 0 if they are a guess.
     """
 
     photo: Float[Tensor, "side side 3"]
+    whole: Float[Tensor, "side side 3"]
     mask: Bool[Tensor, "side side"]
     kept: Bool[Tensor, "side side"]
     first: Float[Tensor, "side side 3"]
@@ -82,9 +85,13 @@ def reprojection(image: Float[Tensor, "side side 3"], target: Target, dissimilar
 
 
 def held_out_error(image: Float[Tensor, "side side 3"], target: Target) -> float:
-    """Mean absolute difference, in display values, over pixels that the objective never saw."""
+    """Mean absolute difference, in display values, over pixels that the loop never saw.
+
+    An object too small to hold any pixel out is judged as a whole.
+    """
     hidden = target.mask & ~target.kept
-    return float((image.detach() - target.photo).abs().mean(-1)[hidden].mean())
+    hidden = hidden if bool(hidden.any()) else target.mask
+    return float((image.detach() - target.whole).abs().mean(-1)[hidden].mean())
 
 
 def objective(
