@@ -30,6 +30,8 @@ _import_unchecked(
     "maquette.render.splat.numba_tiles",
     "maquette.shading.normal_equations",
 )
+if importlib.util.find_spec("triton"):  # it compiles source, too
+    _import_unchecked("maquette.render.splat.triton_blend", "maquette.render.splat.triton_projection")
 
 
 @pytest.fixture(scope="session")
