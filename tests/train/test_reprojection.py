@@ -124,7 +124,7 @@ def test_downhill_is_towards_the_truth(ball):
         normals = unit(free, 1) * ball.mask
         loss, _ = reprojection(normals, ball.mask, views.images, views.lights)
         optimiser.zero_grad()
-        loss.backward()
+        loss.sum().backward()
         optimiser.step()
     inner = (ball.mask > 0) & (ball.normal[:, 2:] > 0.5)
 
@@ -148,7 +148,7 @@ def test_no_normal_of_the_surface_is_looked_at_after_rendering(tiny_shapes):
         lights = fit_lights(guess, surfaces.mask, views, 1.0)
         missed, made = reprojection(guess, surfaces.mask, views.images, lights)
         unlike = unlikeness(made, views.images, surfaces.mask)
-        return [float(part) for part in (missed, unlike, contour(guess, surfaces.mask), curl(guess, surfaces.mask))]
+        return [float(part) for part in (*missed, unlike, contour(guess, surfaces.mask), curl(guess, surfaces.mask))]
 
     before = losses()
     surfaces.normal.fill_(torch.nan)

@@ -81,7 +81,7 @@ def describe_refiner_run(
         "hours": round(seconds / 3600, 2),
         "waiting_for_data": round(sum(line["data_s"] for line in lines) / seconds, 3),
         "held_out": [
-            {"step": line["step"]} | {k[4:]: round(v, 2) for k, v in line.items() if k.startswith("val_")}
+            {"step": line["step"]} | {k[4:]: round(v, 4) for k, v in line.items() if k.startswith("val_")}
             for line in validated
         ],
         "hardware": _hardware(place),

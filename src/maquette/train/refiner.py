@@ -14,19 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from maquette.errors import InputError
-from maquette.losses import angle, masked_mean
+from maquette.losses import masked_mean
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import NiRNE as NiRNENet
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import Refiner
-from maquette.synth.materials import sample_material
-from maquette.synth.photo import expose, shade
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import move
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
-from maquette.train.refiner_batches import KINDS, RefinerBatch, guesses, make_refiner_batch, perturbed
+from maquette.train.refiner_batches import RefinerBatch, make_refiner_batch
 from maquette.train.refiner_config import LossWeights, RefinerTraining
+from maquette.train.refiner_scores import score_refiner
 from maquette.train.reprojection import contour, curl, fit_lights, reprojection, unlikeness
 
 EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
@@ -97,6 +94,7 @@ def refiner_loss(
         lights = fit_lights(out.fused, solid, views, weights.light_trust)
     fused, made = reprojection(out.fused, solid, views.images, lights)
     refined, _ = reprojection(out.refined, solid, views.images, lights)
+    fused, refined = fused.mean(), refined.mean()
     unlike = unlikeness(made, views.images, solid)
     rim = contour(out.refined, solid) + contour(out.fused, solid)
     bent = curl(out.refined, solid) + curl(out.fused, solid)
@@ -112,35 +110,15 @@ def refiner_loss(
     }
 
 
-@torch.no_grad()
 def validate_refiner(
     model: Refiner, predictor: NiRNENet | None, folder: Path, size_px: int, device: torch.device | str
 ) -> dict[str, float]:
-    """Mean angular errors in degrees on fixed photos of held-out shapes, by kind of input, and of what became of them.
-
-    For reports, and to compare settings: no gradient comes from here.
-    """
-    data = ShapeData(folder)
-    factor = max(data.spec.size_px // size_px, 1)
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:VALIDATION_VIEWS]
-    sums: dict[str, float] = {}
-    for first in range(0, len(order), 16):
-        rng = torch.Generator(device).manual_seed(first)
-        surfaces = move(data.batch(order[first : first + 16], factor), device)
-        material = sample_material(surfaces.local, rng)
-        photo = expose(shade(surfaces, material, rng), surfaces.mask, rng)
-        seen = normalise_exposure(photo**2.2, surfaces.mask)
-        for kind, name in enumerate(KINDS):
-            if name == "predicted" and predictor is None:
-                continue
-            normals = guesses(seen, surfaces.mask, [kind] * len(seen), predictor)
-            for label, given in ((name, normals), (f"{name}_spoilt", perturbed(normals, surfaces.mask, rng))):
-                out = model(seen, given, surfaces.mask)
-                for what, normal in (("given", given), ("refined", out.refined), ("fused", out.fused)):
-                    error = masked_mean(angle(normal, surfaces.normal), surfaces.mask)
-                    key = f"val_{label}_{what}_deg"
-                    sums[key] = sums.get(key, 0.0) + math.degrees(float(error)) * len(seen) / len(order)
-    return sums
+    """Means of `score_refiner`: "val_INPUT_MAP_deg" and "val_INPUT_MAP_missed"."""
+    means = {}
+    for (label, what), scores in score_refiner(model, predictor, folder, size_px, device, VALIDATION_VIEWS).items():
+        means[f"val_{label}_{what}_deg"] = float(scores.degrees.mean())
+        means[f"val_{label}_{what}_missed"] = float(scores.missed.mean())
+    return means
 
 
 def _step(

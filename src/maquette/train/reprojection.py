@@ -114,8 +114,8 @@ def reprojection(
     mask: Float[Tensor, "batch 1 height width"],
     images: Float[Tensor, "batch views height width"],
     lights: Float[Tensor, "batch views 9"],
-) -> tuple[Float[Tensor, ""], Float[Tensor, "batch views height width"]]:
-    """How far the images are from what the normals make of them, and what they make of them.
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch views height width"]]:
+    """How far the images of each object are from what the normals make of them, and what they make of them.
 
     Per pixel, the length of the vector of what is missed in every image, as a share of that of the images: linear
     light, so that dark colours count as much as bright ones, and the length and not its square, so that pixels in cast
@@ -131,7 +131,8 @@ def reprojection(
     shaded = shading(normals, lights)
     made = albedo_of(shaded, images)[:, None] * shaded
     missed = (made - images).square().sum(1, keepdim=True) / images.square().sum(1, keepdim=True).clamp_min(1e-4)
-    return masked_mean((missed + _BEST**2).sqrt() - _BEST, mask), made
+    error = ((missed + _BEST**2).sqrt() - _BEST) * mask
+    return error.sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1e-6), made
 
 
 def unlikeness(
