@@ -119,8 +119,8 @@ def reprojection(
 
     Per pixel, the length of the vector of what is missed in every image, as a share of that of the images: linear
     light, so that dark colours count as much as bright ones, and the length and not its square, so that pixels in cast
-    shadow count little. In display values, errors in the dark count so much that flattened normals score better
-    than unbiased ones. Albedo is in closed form, and the gradient passes through it.
+    shadow count little. To leave out what is dark would favour flattened normals: that a light doesn't reach a slope is
+    what tells that it is steep. Albedo is in closed form, and the gradient passes through it.
 
     Args:
         normals: unit inside the mask.

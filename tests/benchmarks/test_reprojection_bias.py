@@ -1,0 +1,25 @@
+"""The benchmark of reprojection errors: the columns that its table is read by, on tiny data."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from maquette.methods.nirne import NiRNE
+from maquette.nets.nirne import PRESETS
+from maquette.nets.nirne import NiRNE as NiRNENet
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "reprojection_bias.py"
+
+
+def test_true_normals_are_best_under_known_lights(tiny_shapes, tmp_path):
+    NiRNE(NiRNENet(PRESETS["tiny"])).save_pretrained(tmp_path)
+    options = ["--quick", "--json", "--predictor", tmp_path, "--data", tiny_shapes]
+    done = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    columns = ("degrees", "known", "held", "free", "lit", "display")
+    assert all(found[f"predicted_1.0_{column}"] == 1 for column in columns)
+    for column in ("degrees", "known"):
+        true = [found[f"true_{factor}_{column}"] for factor in ("0.7", "0.85", "1.0", "1.2", "1.5")]
+        assert true[2] == min(true)
+        assert true[2] < 0.9
