@@ -116,11 +116,11 @@ class Clone:
         sides = _sides(window.height, self.fine)
         surface, light, target, fitted, before = None, None, None, None, 0
         for level, side in enumerate(sides):
-            target = _target(photo, first, window, side)
-            if surface is None or light is None:
+            coarse, target = target, _target(photo, first, window, side)
+            if surface is None or light is None or coarse is None:
                 surface, light = _start(target)
             else:
-                surface = finer(surface, side)
+                surface = finer(surface, coarse.mask, side)
             config = self.config if level == 0 else replace(self.config, iterations=max(self.config.iterations // 4, 1))
             fitted = fit(surface, light, refiner, target, config, _counting_from(before, report))
             surface, light, before = fitted.surface, fitted.light, before + fitted.iteration

@@ -7,8 +7,10 @@ Object frame: the working square spans [-1, 1] in x and y, seen by an orthograph
 import math
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from maquette.geometry.rotation import facing_rotation, smallest_axis
@@ -58,11 +60,17 @@ def start(normals: Float[Tensor, "side side 3"], height: Float[Tensor, "side sid
     )
 
 
-def finer(surface: Surface, side: int) -> Surface:
-    """The same surface on more pixels. Shapes of Gaussians start anew, along the resampled normals."""
+def finer(surface: Surface, mask: Bool[Tensor, "coarse coarse"], side: int) -> Surface:
+    """The same surface on more pixels. Shapes of Gaussians start anew, along the resampled normals.
+
+    What lies outside the mask was never fitted: there, the nearest pixel of the mask stands in, so that nothing else
+    gets mixed into the rim.
+    """
+    nearest = distance_transform_edt(~mask.numpy(), return_distances=False, return_indices=True)
+    row, column = torch.from_numpy(np.asarray(nearest)).long()
 
     def resampled(image: Tensor) -> Tensor:
-        return resize(image.detach().permute(2, 0, 1)[None], side)[0].permute(1, 2, 0)
+        return resize(image.detach()[row, column].permute(2, 0, 1)[None], side)[0].permute(1, 2, 0)
 
     again = start(
         torch.nn.functional.normalize(resampled(normals_of(surface)), dim=-1),
