@@ -7,7 +7,7 @@ from typing import Literal
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
 
-METHODS = ("nirne", "inflate", "flat")
+METHODS = ("nirne", "clone", "inflate", "flat")
 FORMS = "hf:FOLDER, onnx:FILE[@FRAME], MODULE:FUNCTION, FILE.py:FUNCTION"
 _NEVER_KNOW_THEIR_CONFIDENCE = ("inflate", "flat", "hf")
 

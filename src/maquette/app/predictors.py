@@ -16,11 +16,11 @@ def build_predictor(method: str, weights: str, device: str, detail_px: int) -> P
     """A method, ready to be called.
 
     Args:
-        method: `nirne`, one of the baselines `inflate` and `flat`, or a foreign model in one of the forms of
-            `maquette.app.method_names`: `hf:FOLDER`, `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`, `FILE.py:FUNCTION`.
-        weights: name or folder of a network's weights; baselines have none.
+        method: `nirne`, `clone` from a neutral start, one of the baselines `inflate` and `flat`, or a foreign model in
+            one of the forms of `maquette.app.method_names`: `hf:FOLDER`, `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`,
+            `FILE.py:FUNCTION`.
+        weights: name or folder of NiRNE's weights; `clone` takes those that ship with it.
         device: `auto`, `cpu`, or a CUDA device as torch names it; a Python function chooses its own.
-
         detail_px: of NiRNE, see there; other methods work at the photo's own resolution.
 
     Raises:
@@ -47,6 +47,12 @@ def build_predictor(method: str, weights: str, device: str, detail_px: int) -> P
         from maquette.methods.baselines import inflate
 
         return inflate
+    if method == "clone":
+        from maquette.methods.clone.method import Clone
+
+        if device not in ("auto", "cpu"):
+            raise InputError(f"--device {device}: the loop of clone runs on the CPU; give cpu or auto")
+        return Clone.from_pretrained()
     from maquette.methods.nirne import NiRNE
 
     return NiRNE.from_pretrained(weights, device=resolve_device(device), detail_px=detail_px)

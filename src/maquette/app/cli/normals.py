@@ -5,9 +5,9 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from maquette.app.cli import photometric, video
+from maquette.app.cli import clone, photometric, video
 from maquette.app.cli.inputs import expand, require_distinct_stems
 from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import read_method
@@ -15,8 +15,11 @@ from maquette.errors import InputError
 from maquette.io.files import require_writable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from maquette.app.predictors import Predictor
     from maquette.io.normal_maps import Format
+    from maquette.methods.clone.method import Clone
     from maquette.types import NormalMap, Photo
 
 
@@ -31,13 +34,17 @@ def main(argv: list[str]) -> int:
     require_distinct_stems(photos)
     if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
+    clone.check(options, photos)
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import build_predictor
 
-    predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
+    if options.method == "clone":
+        predictor = clone.build(options)
+    else:
+        predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
     failed = _run_all(photos, options, predictor)
     if failed and len(photos) > 1:
         names = ", ".join(str(path) for path in failed)
@@ -61,6 +68,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
+    clone.add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -70,12 +78,13 @@ def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predic
     from rich.progress import Progress
 
     failed = []
-    hidden = len(photos) == 1 or not sys.stderr.isatty()
+    # A photo is soon done, but by a loop.
+    hidden = (len(photos) == 1 and options.method != "clone") or not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
         task = progress.add_task("normals", total=len(photos))
         for path in photos:
             try:
-                report = _run_one(path, options, predictor)
+                report = _run_one(path, options, predictor, progress)
             except InputError as error:
                 failed.append(path)
                 report = {"photo": str(path), "error": str(error)}
@@ -88,7 +97,7 @@ def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predic
     return failed
 
 
-def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") -> dict[str, Any]:
+def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", progress: "Progress") -> dict[str, Any]:
     """Predict one photo and write its files; returns what `--json` prints."""
     from maquette.app.pictures import contact_sheet
     from maquette.geometry.directional import confidence_from_concentration
@@ -100,7 +109,11 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
     start = time.perf_counter()
     photo = read_photo(path)
     photo = photo.with_mask(object_mask(photo, options.mask))
-    normal_map = predictor(photo)
+    added: dict[str, Any] = {}
+    if options.method == "clone":
+        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
+    else:
+        normal_map = predictor(photo)
     if options.confidence and normal_map.concentration is None:
         raise InputError(f"{path}: --confidence: the method {options.method} doesn't know its own; leave it out")
 
@@ -134,6 +147,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor") ->
         "report": None if report is None else str(report),
         "convention": options.convention,
         "frame": frame,
+        **added,
         "seconds": round(time.perf_counter() - start, 3),
     }
 
