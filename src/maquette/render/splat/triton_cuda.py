@@ -23,6 +23,7 @@ from maquette.render.splat.projected import LEAST_ALPHA, Blended, Projected
 _CHANNELS_AT_ONCE = 32  # more don't fit the registers
 _SLACK_PX = 0.01  # a box of pixels grows by what rounding could have cost it
 _OLDEST = (8, 0)  # compute capability that has tf32
+_FUSED = {"enable_fp_fusion": True}  # products and sums in one step; Triton 3.10 no longer does so by itself
 
 
 def why_not() -> str:
@@ -202,7 +203,7 @@ def _launch_over_gaussians(kernel: Any, tensors: tuple[Tensor, ...], frame: tupl
     if n:
         with torch.cuda.device_of(tensors[0]):  # kernels start on the current GPU, which need not be the tensors'
             kernel[(-(-n // block),)](
-                *tensors, n, *numbers, ORTHOGRAPHIC=orthographic, ANTIALIASED=antialiased, BLOCK=block
+                *tensors, n, *numbers, ORTHOGRAPHIC=orthographic, ANTIALIASED=antialiased, BLOCK=block, **_FUSED
             )
 
 
@@ -252,6 +253,7 @@ def _launch_over_tiles(kernel: Any, channels: Tensor, bins: Bins, tensors: tuple
             CHUNK=kernels.CHUNK,
             CHANNELS=max(16, 1 << (channels.shape[1] - 1).bit_length()),  # the least that a matrix product takes
             num_warps=kernels.WARPS,
+            **_FUSED,
         )
 
 
