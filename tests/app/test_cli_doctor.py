@@ -12,6 +12,7 @@ import pytest
 from maquette.app import doctor, doctor_checks
 from maquette.app.cli.main import main
 from maquette.app.doctor import Check, Finding, examine, list_checks, try_out
+from maquette.render.splat import gsplat_cuda, triton_cuda
 
 
 def check(work, **changes) -> Check:
@@ -31,6 +32,9 @@ def test_the_whole_verb():
         installed = find_spec(name) is not None
         assert found[name]["works"] == installed, found[name]
         assert ("maquette[" in found[name]["fix"]) != installed
+    for name, backend in (("triton", triton_cuda), ("gsplat", gsplat_cuda)):
+        assert found[name]["works"] == backend.available(), found[name]
+        assert found[name]["works"] or found[name]["detail"] == backend.why_not()
 
 
 @pytest.mark.parametrize(("required", "code"), [(True, 1), (False, 0)])

@@ -16,6 +16,10 @@ from maquette.app.doctor_checks import Broken
 
 _TIME_LIMIT_S = 120
 _REINSTALL = "pip install --force-reinstall maquette"
+_SPLATS_ON_CUDA = {
+    "triton": "see cuda: its torch brings triton",
+    "gsplat": "see cuda; then pip install gsplat, which compiles itself with nvcc",
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,10 @@ def list_checks() -> list[Check]:
             fix="pip install --force-reinstall opencv-python-headless",
         ),
         Check("cuda", "a GPU for networks", do.cuda, required=False),
+        *(
+            Check(name, f"splats on a GPU, backend {name}", do.splat_backend(name, fix), required=False)
+            for name, fix in _SPLATS_ON_CUDA.items()
+        ),
         Check("mitsuba", "path-traced photos of the bench", do.mitsuba, required=False, apart=True, fix=render),
         Check(
             "transformers", "the backbone of the bench's peers", do.transformers, required=False, apart=True, fix=bench

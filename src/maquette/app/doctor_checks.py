@@ -60,6 +60,28 @@ def cuda() -> str:
     return f"{', '.join(names)}; CUDA {torch.version.cuda}"
 
 
+def splat_backend(name: str, fix: str) -> Callable[[], str]:
+    """The trial of a rasterizer's backend on CUDA: one Gaussian of half opacity over one pixel."""
+
+    def trial() -> str:
+        from importlib import import_module
+
+        import torch
+
+        from maquette.render.splat.projected import Projected
+
+        backend = import_module(f"maquette.render.splat.{name}_cuda")
+        if missing := backend.why_not():
+            raise Broken(missing, fix)
+        numbers = [[[0.5, 0.5]], [[1.0, 0.0, 1.0]], [0.5], [1.0], [[0.0, 0.0, 1.0]], [True]]
+        one = Projected(*(torch.tensor(value, device="cuda") for value in numbers))
+        alpha = backend.blend(one, torch.ones(1, 1, device="cuda"), 1, 1).alpha
+        _expect(abs(float(alpha) - 0.5) < 1e-6, "one Gaussian was blended wrongly")
+        return f"{metadata.version(name)} on {torch.cuda.get_device_name()}"
+
+    return trial
+
+
 def numba_compiles() -> str:
     """A loop, compiled now."""
     import numba
