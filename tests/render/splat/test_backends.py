@@ -352,12 +352,12 @@ def test_equal_depths_keep_their_order_and_half_counts_as_past_half(backend):
 
 
 def test_extreme_gaussians_stay_finite(backend):
-    """No scale, a zero quaternion, no opacity, one that fills the view, one just before the camera, a sliver."""
-    mean = [[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, -1], [0.0, 0, 3.98], [0, 0, 0.5]]
-    scale = [[0.0, 0, 0], [0.1, 0.2, 0.3], [0.1, 0.1, 0.1], [900.0, 900, 900], [0.01, 0.01, 0.01], [0.0, 1e-6, 50]]
-    rotation = [[1.0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [1, 0.5, 0.5, 0]]
+    """No scale, a zero quaternion, no opacity, one that fills the view, one just before the camera, two needles."""
+    mean = [[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, -1], [0.0, 0, 3.98], [0, 0, 0.5], [0, 0, 0.6]]
+    scale = [[0.0] * 3, [0.1, 0.2, 0.3], [0.1] * 3, [900.0] * 3, [0.01] * 3, [0.0, 1e-6, 50], [0, 1e5, 0]]
+    rotation = [[1.0, 0, 0, 0], [0] * 4, [1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [1, 0.5, 0.5, 0], [1, 0, 0, 0.4]]
     for antialiased in (False, True):
-        made = _gaussians(backend, mean, scale, rotation, [0.9, 0.5, 0.0, 1.0, 0.7, 0.8])
+        made = _gaussians(backend, mean, scale, rotation, [0.9, 0.5, 0.0, 1.0, 0.7, 0.8, 0.6])
         given = [made.mean, made.scale, made.rotation, made.opacity]
         for value in given:
             value.requires_grad_()

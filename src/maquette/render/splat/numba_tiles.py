@@ -16,6 +16,7 @@ TILE = 16  # pixels
 GEOMETRY = 6  # numbers of a packed Gaussian before its channels: mean x, y, conic a, b, c, opacity
 _CHUNKS = 32
 _RADIX = 2048  # values of a digit in sorting
+_LEAST_SHARE = 1e-7
 _LOOSE = {"reassoc", "contract", "nsz", "arcp"}
 _SLACK = 0.01  # added to the reach: what rounding may lose at the border of an ellipse
 
@@ -68,7 +69,7 @@ def _ellipses(packed):
     for k in prange(len(packed)):
         a, b, c = float(packed[k, 2]), float(packed[k, 3]), float(packed[k, 4])
         reach = 2.0 * log(max(float(packed[k, 5]) / LEAST_ALPHA, 1.0)) + _SLACK
-        determinant = a * c - b * b
+        determinant = max(a * c - b * b, _LEAST_SHARE * a * c)  # of a needle, float32 may have left nothing of it
         for axis in range(2):
             found[k, axis, 0] = reach / a
             found[k, axis, 1] = determinant / (a * a)
