@@ -4,7 +4,11 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from maquette.geometry.directional import confidence_from_concentration, expected_angle
+from maquette.geometry.directional import (
+    concentration_from_angle,
+    confidence_from_concentration,
+    expected_angle,
+)
 
 CONCENTRATIONS = [0.0, 0.01, 0.3, 1.0, 2.5, 10.0, 80.0, 1000.0]
 
@@ -40,3 +44,14 @@ def test_confidence_of_thirty_degrees_is_one_over_e():
         middle = (low + high) / 2
         low, high = (middle, high) if expected_angle(middle) > math.radians(30) else (low, middle)
     assert confidence_from_concentration(low).item() == pytest.approx(math.exp(-1))
+
+
+def test_the_concentration_of_an_angle_is_the_inverse():
+    kappa = torch.tensor([0.05, *CONCENTRATIONS[2:]], dtype=torch.float64)
+    torch.testing.assert_close(concentration_from_angle(expected_angle(kappa)), kappa, rtol=1e-6, atol=1e-6)
+    angles = torch.linspace(0.002, 1.55, 50, dtype=torch.float64)
+    torch.testing.assert_close(expected_angle(concentration_from_angle(angles)), angles, rtol=1e-6, atol=1e-6)
+    # Beyond what any concentration means: nothing is known, or all that it can say.
+    ends = concentration_from_angle(torch.tensor([2.5, 0.0], dtype=torch.float64))
+    assert ends[0] < 1e-9
+    assert 1900 < ends[1] < 2048

@@ -8,7 +8,7 @@ import torch
 from oracles.gaussian_normals import turn
 from torch.autograd import gradcheck
 
-from maquette.geometry.rotation import flip_rotation, quaternion_to_matrix
+from maquette.geometry.rotation import facing_rotation, flip_rotation, quaternion_to_matrix
 
 
 def quaternions(n: int = 8) -> torch.Tensor:
@@ -49,3 +49,17 @@ def test_flipped_axes_turn_as_m_r_m():
         mirror = torch.diag(torch.tensor(signs, dtype=torch.float64))
         flipped = quaternion_to_matrix(flip_rotation(quaternions(), mirror.diagonal()))
         torch.testing.assert_close(flipped, mirror @ quaternion_to_matrix(quaternions()) @ mirror)
+
+
+def test_the_shortest_turn_takes_the_third_column_onto_the_normal():
+    """The column, not the row; and nothing spins about the normal: the axis of the turn lies in the plane z = 0."""
+    normals = torch.nn.functional.normalize(quaternions(50)[:, :3], dim=-1)
+    found = facing_rotation(normals)
+    torch.testing.assert_close(quaternion_to_matrix(found)[..., 2], normals)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(50, dtype=torch.float64))
+    assert not found[:, 3].any()
+
+
+def test_the_turns_to_the_poles():
+    poles = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [1e-9, 0.0, -1.0]], dtype=torch.float64)
+    torch.testing.assert_close(quaternion_to_matrix(facing_rotation(poles))[..., 2], poles, atol=1e-6, rtol=0)
