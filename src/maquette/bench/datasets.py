@@ -5,7 +5,7 @@ samples in a fixed order; what is missing raises an InputError that says what an
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -68,22 +68,27 @@ def diligent(data: Path, cache: Path) -> Iterator[Sample]:
         InputError: a file is missing or isn't what the set holds.
     """
     for name in DILIGENT_OBJECTS:
-        folder = _require_folder(data / "diligent" / f"{name}PNG", "the photos of DiLiGenT")
-        mask = read_mask(folder / "mask.png")
-        normals = _read(folder / "Normal_gt.mat", lambda path: loadmat(path)["Normal_gt"].astype(np.float32))
-        _require_shape(folder / "Normal_gt.mat", normals, (*mask.shape, 3))
-        truth = _truth(torch.from_numpy(normals), mask)
-        intensities = _read(folder / "light_intensities.txt", lambda path: np.loadtxt(path, dtype=np.float32, ndmin=2))
-        _require_shape(folder / "light_intensities.txt", intensities, (96, 3))
-        for number in DILIGENT_IMAGES:
-            path = folder / f"{number:03d}.png"
-            pixels = read_pixels(path)[..., :3]
-            if pixels.dtype != np.uint16:
-                raise InputError(f"{path}: holds {pixels.dtype}; the photos of DiLiGenT have 16 bits a channel")
-            _require_shape(path, pixels, (*mask.shape, 3))
-            rgb = pixels.astype(np.float32) / 65535 / intensities[number - 1]
-            photo = Photo(torch.from_numpy(rgb), mask, f"{name}/{path.name}")
-            yield Sample(name, path.stem, photo, truth)
+        yield from diligent_photos(data, name, DILIGENT_IMAGES)
+
+
+def diligent_photos(data: Path, name: str, numbers: Iterable[int]) -> Iterator[Sample]:
+    """Photos of one of DiLiGenT's objects by their numbers, from 1; see `diligent`."""
+    folder = require_folder(data / "diligent" / f"{name}PNG", "the photos of DiLiGenT")
+    mask = read_mask(folder / "mask.png")
+    normals = read_as(folder / "Normal_gt.mat", lambda path: loadmat(path)["Normal_gt"].astype(np.float32))
+    _require_shape(folder / "Normal_gt.mat", normals, (*mask.shape, 3))
+    truth = _truth(torch.from_numpy(normals), mask)
+    intensities = read_as(folder / "light_intensities.txt", lambda path: np.loadtxt(path, dtype=np.float32, ndmin=2))
+    _require_shape(folder / "light_intensities.txt", intensities, (96, 3))
+    for number in numbers:
+        path = folder / f"{number:03d}.png"
+        pixels = read_pixels(path)[..., :3]
+        if pixels.dtype != np.uint16:
+            raise InputError(f"{path}: holds {pixels.dtype}; the photos of DiLiGenT have 16 bits a channel")
+        _require_shape(path, pixels, (*mask.shape, 3))
+        rgb = pixels.astype(np.float32) / 65535 / intensities[number - 1]
+        photo = Photo(torch.from_numpy(rgb), mask, f"{name}/{path.name}")
+        yield Sample(name, path.stem, photo, truth)
 
 
 def luces(data: Path, cache: Path) -> Iterator[Sample]:
@@ -96,7 +101,7 @@ def luces(data: Path, cache: Path) -> Iterator[Sample]:
         InputError: a file is missing or damaged.
     """
     for name in LUCES_OBJECTS:
-        folder = _require_folder(data / "luces", "the photos of LUCES")
+        folder = require_folder(data / "luces", "the photos of LUCES")
         photo = read_photo(folder / "images" / f"{name}.png")
         mask = read_mask(folder / "mask" / f"{name}.png")
         path = folder / "normals" / f"{name}.png"
@@ -118,7 +123,7 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
     Raises:
         InputError: the meshes, the environments or Mitsuba are missing.
     """
-    folder = _require_folder(data / "meshes" / "scans", "the scanned meshes")
+    folder = require_folder(data / "meshes" / "scans", "the scanned meshes")
     paths = sorted(folder.glob("*.obj"))
     if not paths:
         raise InputError(f"{folder}: holds no .obj; the scanned meshes belong there")
@@ -128,7 +133,7 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
             traced = _cached(
                 folder_of_renders / f"{path.stem}-{view}.npz",
                 data,
-                lambda path=path: _read(path, _read_mesh),
+                lambda path=path: read_as(path, read_mesh),
                 seed=place * SCAN_VIEWS + view,
                 material=None,
             )
@@ -162,10 +167,10 @@ def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, materia
     """The photo and truth in the file; made, and the file with it, if it isn't there or is damaged."""
     if path.exists():
         try:
-            return _read(path, _read_render)
+            return read_as(path, _read_render)
         except InputError as error:
             warnings.warn(f"{error}; it is made again", stacklevel=2)
-    folder = _require_folder(data / "environments", "the environment maps")
+    folder = require_folder(data / "environments", "the environment maps")
     environments = sorted(p for p in folder.iterdir() if p.suffix in (".exr", ".hdr"))
     render = render_scene(*mesh(), environments, seed, material)
     with atomic_path(path) as partial, partial.open("wb") as file:
@@ -183,7 +188,7 @@ def _traced_sample(group: str, view: str, codes: Tensor, truth: NormalMap) -> Sa
     return Sample(group, view, Photo(rgb, truth.mask, f"{group}, {view}"), truth)
 
 
-def _read(path: Path, reader: Callable[[Path], Held]) -> Held:
+def read_as(path: Path, reader: Callable[[Path], Held]) -> Held:
     """What a library reads from a file; whatever it raises on a bad one is an InputError that names the file."""
     require_file(path)
     try:
@@ -199,7 +204,8 @@ def _read_render(path: Path) -> Traced:
     return codes, NormalMap(normals, mask)
 
 
-def _read_mesh(path: Path) -> Mesh:
+def read_mesh(path: Path) -> Mesh:
+    """Vertices and triangles of any file that trimesh reads."""
     mesh = trimesh.load_mesh(path)
     if not len(mesh.faces):
         raise ValueError("no triangles")
@@ -218,7 +224,8 @@ def _truth(normals: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height 
     return NormalMap(torch.where(known[..., None], unit, torch.zeros_like(unit)), known)
 
 
-def _require_folder(folder: Path, what: str) -> Path:
+def require_folder(folder: Path, what: str) -> Path:
+    """The folder, if it is there; else an InputError says what belongs in it."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {what} belong there (see --data)")
     return folder

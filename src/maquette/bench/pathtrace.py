@@ -92,7 +92,7 @@ def render_scene(
     pitch = _rotation(0, np.deg2rad(random.uniform(-15, 35)))
     turn = pitch @ _rotation(1, random.uniform(0, 2 * np.pi))
     turned = _fitted(vertices @ turn.T)
-    shape = _shape(mi, turned, faces, _bsdf(random, material), random)
+    shape = _shape(mi, turned, faces, _bsdf(random, material), lambda points: _albedo(points, random))
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
     extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
     field_rad = 2 * np.arctan(MARGIN * extent)
@@ -109,6 +109,55 @@ def render_scene(
     truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
     codes = _exposed(torch.from_numpy(radiance), truth, random.uniform(90, 99.5))
     return Render(codes, truth, _camera(distance, field_rad, side_px))
+
+
+def render_lights(
+    vertices: Float[np.ndarray, "vertices 3"],
+    faces: Int[np.ndarray, "faces 3"],
+    lights: Float[np.ndarray, "lights 3"],
+    seed: int,
+    side_px: int = 256,
+    samples: int = 64,
+) -> tuple[Float[Tensor, "lights height width 3"], NormalMap]:
+    """Photograph a matte mesh of two mingled colours from a random side, under each of several distant lights alone.
+
+    Shadows fall, and light goes on from surface to surface. Framed as in `render_scene`.
+
+    Args:
+        vertices: any units, y up.
+        faces: outward, counter-clockwise; a mesh that is inside out is turned.
+        lights: from the surface to the light, unit, in the camera's frame; each gives a white wall that faces it 1.
+        seed: of side and colours.
+        samples: light paths per pixel.
+
+    Returns:
+        Linear colour under each light, and the shading normals.
+
+    Raises:
+        InputError: Mitsuba isn't installed.
+    """
+    mi = load_mitsuba()
+    random = np.random.default_rng(seed)
+    turn = _rotation(0, np.deg2rad(random.uniform(-15, 35))) @ _rotation(1, random.uniform(0, 2 * np.pi))
+    turned = _fitted(vertices @ turn.T)
+    first, second = random.uniform(0.15, 0.85, (2, 3))
+    shape = _shape(mi, turned, faces, _bsdf(random, "diffuse"), lambda points: _mingled(points, first, second, random))
+    distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
+    extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
+    field_rad = 2 * np.arctan(MARGIN * extent)
+    photos = []
+    for light in lights:
+        key = {"type": "directional", "direction": (-light).tolist(), "irradiance": {"type": "rgb", "value": np.pi}}
+        scene = {
+            "type": "scene",
+            "integrator": {"type": "path", "max_depth": 6},
+            "shape": shape,
+            "key": key,
+            "sensor": _sensor(mi, distance, field_rad, side_px, "gaussian", samples),
+        }
+        photos.append(torch.from_numpy(np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3]))
+    truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
+    return torch.stack(photos).clamp_min(0), truth
 
 
 def load_mitsuba() -> Any:
@@ -169,11 +218,13 @@ def _rotation(axis: int, angle_rad: float) -> np.ndarray:
     return matrix
 
 
-def _shape(mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, random: np.random.Generator) -> Any:
+def _shape(
+    mi: Any, vertices: np.ndarray, faces: np.ndarray, bsdf: dict, colour: Callable[[np.ndarray], np.ndarray]
+) -> Any:
     solid = trimesh.Trimesh(vertices, faces, process=True)
     if solid.volume < 0:  # its sign holds for meshes with small holes too: the centre is near the origin
         solid.invert()  # wound the other way round, its normals would look inwards
-    return upload_mesh(mi, solid, bsdf, lambda points: _albedo(points, random))
+    return upload_mesh(mi, solid, bsdf, colour)
 
 
 def _albedo(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -181,6 +232,11 @@ def _albedo(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
     first, second = random.uniform(0.08, 0.85, (2, 3))
     if random.random() < 0.5:
         second = first
+    return _mingled(points, first, second, random)
+
+
+def _mingled(points: np.ndarray, first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Two colours in waves over the surface."""
     waves = sum(np.sin(points @ random.normal(0, 6, 3) + random.uniform(0, 6)) for _ in range(4))
     share = 1 / (1 + np.exp(-4 * np.asarray(waves)))[:, None]
     return (first * share + second * (1 - share)).astype(np.float32)

@@ -1,0 +1,134 @@
+"""Objects under known lights: one photo to work from, and others, under lights that are held out, to be relit to.
+
+As everywhere in `maquette.bench`, nothing here may tune or train anything.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from maquette.bench.datasets import (
+    DILIGENT_OBJECTS,
+    Sample,
+    diligent_photos,
+    luces,
+    read_as,
+    read_mesh,
+    require_folder,
+)
+from maquette.bench.pathtrace import render_lights, renderer_version
+from maquette.errors import InputError
+from maquette.io.files import atomic_path
+from maquette.types import NormalMap, Photo
+
+DILIGENT_SEEN = (21, 26)
+DILIGENT_HELD = (1, 30, 61, 93)  # lights from below, from above on the left, from the right, from far right
+# Azimuth counter-clockwise from the right and elevation towards the viewer, in degrees; the first is the one to see.
+SCAN_LIGHTS = ((60.0, 50.0), (150.0, 45.0), (240.0, 60.0), (330.0, 45.0))
+
+Relit = tuple[Float[Tensor, "height width 3"], Float[Tensor, "3"]]
+
+
+@dataclass(frozen=True)
+class LitSample:
+    """A photo with its truth, and what it would be under other lights.
+
+    Attributes:
+        family: the set that it is from.
+        sample: the photo to work from.
+        held: linear photos of the same view, each with the unit vector to its distant light; none, where the set
+            has no other lights.
+    """
+
+    family: str
+    sample: Sample
+    held: tuple[Relit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Fit for a file's name."""
+        return f"{self.family}-{self.sample.group}-{self.sample.view}".replace(" ", "-")
+
+
+def lit_samples(data: Path, cache: Path) -> Iterator[LitSample]:
+    """DiLiGenT's ball and bear, five objects of LUCES (which have no held-out lights), and scans.
+
+    Raises:
+        InputError: a file is missing or isn't what the set holds, or Mitsuba isn't installed.
+    """
+    for name in DILIGENT_OBJECTS:
+        yield from _diligent(data, name)
+    for sample in luces(data, cache):
+        yield LitSample("luces", sample)
+    folder = require_folder(data / "meshes" / "scans", "the scanned meshes")
+    for seed, path in enumerate(sorted(folder.glob("*.obj"))):
+        yield _scan(path, seed, cache / renderer_version() / "lit-scans" / f"{path.stem}.npz")
+
+
+def relighting_error(
+    predicted: Float[Tensor, "height width 3"],
+    photo: Float[Tensor, "height width 3"],
+    mask: Bool[Tensor, "height width"],
+) -> float:
+    """Root mean square of the difference over that of the photo, at the exposure of the prediction that suits best.
+
+    Every pixel of the mask counts: shadows that fall, and light between surfaces, are part of every row's error.
+    A black prediction has an error of 1.
+
+    Args:
+        predicted, photo: linear.
+        mask: what counts.
+    """
+    ours, theirs = predicted[mask].double(), photo[mask].double()
+    exposure = (ours * theirs).sum() / (ours * ours).sum().clamp_min(1e-12)
+    return float(((exposure * ours - theirs).square().sum() / theirs.square().sum().clamp_min(1e-12)).sqrt())
+
+
+def _diligent(data: Path, name: str) -> Iterator[LitSample]:
+    path = data / "diligent" / f"{name}PNG" / "light_directions.txt"
+    rows = read_as(path, lambda file: np.loadtxt(file, dtype=np.float32, ndmin=2))
+    if rows.shape != (96, 3):
+        raise InputError(f"{path}: has the shape {rows.shape}; (96, 3) is needed")
+    directions = torch.nn.functional.normalize(torch.from_numpy(rows), dim=-1)
+    photos = [sample.photo.rgb for sample in diligent_photos(data, name, DILIGENT_HELD)]
+    held = tuple((photo, directions[number - 1]) for photo, number in zip(photos, DILIGENT_HELD, strict=True))
+    for sample in diligent_photos(data, name, DILIGENT_SEEN):
+        yield LitSample("diligent", sample, held)
+
+
+def _scan(mesh: Path, seed: int, path: Path) -> LitSample:
+    """From the file; rendered, and the file with it, if it isn't there or is damaged."""
+    found = None
+    if path.exists():
+        try:
+            found = read_as(path, _read_photos)
+        except InputError as error:
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
+    directions = _directions()
+    if found is None:
+        found = render_lights(*read_as(mesh, read_mesh), directions.numpy(), seed)
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(
+                file, photos=found[0].numpy(), normals=found[1].normals.numpy(), mask=found[1].mask.numpy()
+            )
+    photos, truth = found
+    photo = Photo(photos[0], truth.mask, f"{mesh.stem} under light 0")
+    held = tuple(zip(photos[1:].unbind(), directions[1:].unbind(), strict=True))
+    return LitSample("scans", Sample(mesh.stem, "light 0", photo, truth), held)
+
+
+def _directions() -> Float[Tensor, "lights 3"]:
+    azimuth, elevation = torch.deg2rad(torch.tensor(SCAN_LIGHTS)).unbind(-1)
+    return torch.stack([elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()], -1)
+
+
+def _read_photos(path: Path) -> tuple[Float[Tensor, "lights height width 3"], NormalMap]:
+    with np.load(path, allow_pickle=False) as held:
+        photos, normals, mask = (torch.from_numpy(held[key]) for key in ("photos", "normals", "mask"))
+    return photos, NormalMap(normals, mask)
