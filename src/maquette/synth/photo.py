@@ -112,8 +112,11 @@ def reflect(normal: Tensor, view: Tensor, light: Tensor, material: Material) -> 
     All (batch, 3, height, width), unit; includes the cosine. Smith's shadowing in Hammon's approximation,
     Fresnel by Schlick.
     """
-    half = unit(light + view, 1)
     nl = (normal * light).sum(1, keepdim=True).clamp_min(0)
+    diffuse = (1 - material.metal) * material.albedo
+    if not bool((material.metal + material.specular).any()):  # nothing here has a highlight
+        return nl * diffuse
+    half = unit(light + view, 1)
     nv = (normal * view).sum(1, keepdim=True).clamp_min(1e-3)
     nh = (normal * half).sum(1, keepdim=True).clamp(0, 1)
     vh = (view * half).sum(1, keepdim=True).clamp(0, 1)
@@ -123,7 +126,6 @@ def reflect(normal: Tensor, view: Tensor, light: Tensor, material: Material) -> 
     shadowing = 0.5 / torch.lerp(2 * nl * nv, nl + nv, alpha).clamp_min(1e-4)
     base = torch.lerp(0.04 * material.specular, material.albedo, material.metal)
     fresnel = base + (1 - base) * (1 - vh) ** 5 * (material.specular > 0)
-    diffuse = (1 - material.metal) * material.albedo
     return nl * (diffuse + pi * lobe * shadowing * fresnel)
 
 
