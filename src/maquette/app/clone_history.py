@@ -68,11 +68,12 @@ def curves(history: History) -> UInt8[Tensor, "height width 3"]:
     draw = ImageDraw.Draw(sheet)
     found = {name: _points(history, name) for name in sorted({name for turn in history.turns for name in turn})}
     values = [value for points in found.values() for _, value in points]
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
+    low = math.floor(math.log10(min(values)) + 1e-9)
+    high = max(math.ceil(math.log10(max(values)) - 1e-9), low + 1)
     last = max(len(history.turns) - 1, 1)
 
     def place(turn: int, value: float) -> tuple[float, float]:
-        across = (math.log10(value) - low) / max(high - low, 1)
+        across = (math.log10(value) - low) / (high - low)
         return _MARGIN_PX + width * turn / last, _MARGIN_PX + height * (1 - across)
 
     for power in range(low, high + 1):

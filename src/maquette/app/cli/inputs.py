@@ -9,7 +9,7 @@ from maquette.errors import InputError
 PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
 SPLAT_SUFFIXES = (".ply", ".splat", ".ksplat", ".spz", ".sog")
 # What the verbs themselves write is no photo: a folder may be worked on twice, or be its own output.
-_OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet|texture)\.\w+$")
+_OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet|texture|history)\.\w+$")
 
 
 def is_normal_map(path: Path) -> bool:
