@@ -4,8 +4,9 @@ As everywhere in `maquette.bench`, nothing here may tune or train anything.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from maquette.bench.datasets import (
     DILIGENT_OBJECTS,
+    LUCES_OBJECTS,
     Sample,
     diligent_photos,
     luces,
     read_as,
     read_mesh,
-    require_folder,
 )
 from maquette.bench.pathtrace import render_lights, renderer_version
 from maquette.errors import InputError
@@ -29,6 +30,7 @@ from maquette.types import NormalMap, Photo
 
 DILIGENT_SEEN = (21, 26)
 DILIGENT_HELD = (1, 30, 61, 93)  # lights from below, from above on the left, from the right, from far right
+SCANS = ("cheburashka", "decimated-max", "homer", "rocker-arm", "stanford-bunny", "teapot")
 # Azimuth counter-clockwise from the right and elevation towards the viewer, in degrees; the first is the one to see.
 SCAN_LIGHTS = ((60.0, 50.0), (150.0, 45.0), (240.0, 60.0), (330.0, 45.0))
 
@@ -50,25 +52,22 @@ class LitSample:
     sample: Sample
     held: tuple[Relit, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """Fit for a file's name."""
-        return f"{self.family}-{self.sample.group}-{self.sample.view}".replace(" ", "-")
 
+def lit_samples(data: Path, cache: Path) -> dict[str, Callable[[], LitSample]]:
+    """How to get each sample, by name: DiLiGenT's ball and bear, LUCES (which has no other lights), and scans.
 
-def lit_samples(data: Path, cache: Path) -> Iterator[LitSample]:
-    """DiLiGenT's ball and bear, five objects of LUCES (which have no held-out lights), and scans.
-
-    Raises:
-        InputError: a file is missing or isn't what the set holds, or Mitsuba isn't installed.
+    Getting one raises an InputError if a file is missing or isn't what the set holds, or a scan has to be rendered and
+    Mitsuba isn't installed.
     """
+    found: dict[str, Callable[[], LitSample]] = {}
     for name in DILIGENT_OBJECTS:
-        yield from _diligent(data, name)
-    for sample in luces(data, cache):
-        yield LitSample("luces", sample)
-    folder = require_folder(data / "meshes" / "scans", "the scanned meshes")
-    for seed, path in enumerate(sorted(folder.glob("*.obj"))):
-        yield _scan(path, seed, cache / renderer_version() / "lit-scans" / f"{path.stem}.npz")
+        for number in DILIGENT_SEEN:
+            found[f"diligent-{name}-{number:03d}"] = partial(_diligent, data, name, number)
+    for name in LUCES_OBJECTS:
+        found[f"luces-{name}"] = partial(_luces, data, name)
+    for seed, name in enumerate(SCANS):
+        found[f"scans-{name}"] = partial(_scan, data / "meshes" / "scans" / f"{name}.obj", seed, cache)
+    return found
 
 
 def relighting_error(
@@ -90,20 +89,24 @@ def relighting_error(
     return float(((exposure * ours - theirs).square().sum() / theirs.square().sum().clamp_min(1e-12)).sqrt())
 
 
-def _diligent(data: Path, name: str) -> Iterator[LitSample]:
+def _diligent(data: Path, name: str, number: int) -> LitSample:
     path = data / "diligent" / f"{name}PNG" / "light_directions.txt"
     rows = read_as(path, lambda file: np.loadtxt(file, dtype=np.float32, ndmin=2))
     if rows.shape != (96, 3):
         raise InputError(f"{path}: has the shape {rows.shape}; (96, 3) is needed")
     directions = torch.nn.functional.normalize(torch.from_numpy(rows), dim=-1)
-    photos = [sample.photo.rgb for sample in diligent_photos(data, name, DILIGENT_HELD)]
-    held = tuple((photo, directions[number - 1]) for photo, number in zip(photos, DILIGENT_HELD, strict=True))
-    for sample in diligent_photos(data, name, DILIGENT_SEEN):
-        yield LitSample("diligent", sample, held)
+    seen, *others = diligent_photos(data, name, (number, *DILIGENT_HELD))
+    held = tuple((other.photo.rgb, directions[at - 1]) for other, at in zip(others, DILIGENT_HELD, strict=True))
+    return LitSample("diligent", seen, held)
 
 
-def _scan(mesh: Path, seed: int, path: Path) -> LitSample:
-    """From the file; rendered, and the file with it, if it isn't there or is damaged."""
+def _luces(data: Path, name: str) -> LitSample:
+    return LitSample("luces", next(sample for sample in luces(data, data) if sample.group == name))
+
+
+def _scan(mesh: Path, seed: int, cache: Path) -> LitSample:
+    """From a file of the cache; rendered, and the file with it, if it isn't there or is damaged."""
+    path = cache / renderer_version() / "lit-scans" / f"{mesh.stem}.npz"
     found = None
     if path.exists():
         try:
