@@ -143,25 +143,13 @@ def project_backward_kernel(
     d_row_x, d_row_y, d_own = _through_conic(row_x, row_y, _load3(d_conic, index, present), own, d_shown, ANTIALIASED)
     tl.store(d_opacity + index, d_own, mask=present)
 
-    # Rows to axes, scales and the linearised projection.
-    bent_x = (seen_0[0] + x * seen_0[2], seen_1[0] + x * seen_1[2], seen_2[0] + x * seen_2[2])
-    bent_y = (seen_0[1] + y * seen_0[2], seen_1[1] + y * seen_1[2], seen_2[1] + y * seen_2[2])
-    d_size_x, d_size_y = _product(bent_x, d_row_x), _product(bent_y, d_row_y)
-    d_size = _minus(d_size_x, d_size_y)
-    d_along = _dot(size, d_size)
-    _store3(d_scale, index, present, _scaled(d_size, along))
-    d_bent_x = _scaled(_product(size, d_row_x), along)
-    d_bent_y = _scaled(_product(size, d_row_y), -along)
-    d_x = _dot((seen_0[2], seen_1[2], seen_2[2]), d_bent_x)
-    d_y = _dot((seen_0[2], seen_1[2], seen_2[2]), d_bent_y)
-    d_seen_0 = (d_bent_x[0], d_bent_y[0], x * d_bent_x[0] + y * d_bent_y[0])
-    d_seen_1 = (d_bent_x[1], d_bent_y[1], x * d_bent_x[1] + y * d_bent_y[1])
-    d_seen_2 = (d_bent_x[2], d_bent_y[2], x * d_bent_x[2] + y * d_bent_y[2])
-
+    d_size, d_along, d_x, d_y, d_seen_0, d_seen_1, d_seen_2 = _through_rows(
+        seen_0, seen_1, seen_2, size, along, x, y, d_row_x, d_row_y
+    )
+    _store3(d_scale, index, present, d_size)
     _, towards = _thinnest(seen_0, seen_1, seen_2, size, local, ORTHOGRAPHIC)
     d_thin = _scaled(_load3(d_normal, index, present), towards)
-    is_0 = (size[0] <= size[1]) & (size[0] <= size[2])
-    is_1 = (size[1] < size[0]) & (size[1] <= size[2])
+    is_0, is_1 = _which_is_thinnest(size)
     d_seen_0 = _plus(d_seen_0, _scaled(d_thin, tl.where(is_0, 1.0, 0.0)))
     d_seen_1 = _plus(d_seen_1, _scaled(d_thin, tl.where(is_1, 1.0, 0.0)))
     d_seen_2 = _plus(d_seen_2, _scaled(d_thin, tl.where(is_0 | is_1, 0.0, 1.0)))
@@ -185,20 +173,15 @@ def project_backward_kernel(
     d_axis_2 = _back(right, up, back, d_seen_2)
     _store_quaternion(d_rotation, index, present, quaternion, shorten, d_axis_0, d_axis_1, d_axis_2)
 
-    # What the pose turned: the arm and the three axes.
     row = d_camera + tl.program_id(0) * 16
+    # What the pose turned: the arm and the three axes.
     for side in tl.static_range(3):
-        turned = _scaled(arm, d_local[side])
-        turned = _plus(turned, _scaled(axis_0, d_seen_0[side]))
+        turned = _plus(_scaled(arm, d_local[side]), _scaled(axis_0, d_seen_0[side]))
         turned = _plus(turned, _scaled(axis_1, d_seen_1[side]))
         turned = _plus(turned, _scaled(axis_2, d_seen_2[side]))
-        for entry in tl.static_range(3):
-            tl.store(row + 4 * entry + side, tl.sum(tl.where(present, turned[entry], 0.0), 0))
-    for entry in tl.static_range(3):
-        tl.store(row + 4 * entry + 3, -tl.sum(tl.where(present, d_arm[entry], 0.0), 0))
-    tl.store(row + 12, tl.sum(tl.where(present, d_focal, 0.0), 0))
-    tl.store(row + 13, tl.sum(d_u, 0))
-    tl.store(row + 14, tl.sum(d_v, 0))
+        _store_sums(row + side, 4, present, turned)
+    _store_sums(row + 3, 4, present, _scaled(d_arm, -1.0))
+    _store_sums(row + 12, 1, present, (d_focal, d_u, d_v))
 
 
 @triton.jit
@@ -221,11 +204,32 @@ def _place(local, focal, center_x, center_y, width, height, near, ORTHOGRAPHIC: 
 
 
 @triton.jit
-def _rows(axis_0, axis_1, axis_2, size, along, x, y):
-    """The two rows of (linearised projection) (axes in the camera) (scales): Sigma in the image is their products."""
+def _bent(axis_0, axis_1, axis_2, x, y):
+    """The two rows of the linearised projection, without its factor, times the axes."""
     bent_x = (axis_0[0] + x * axis_0[2], axis_1[0] + x * axis_1[2], axis_2[0] + x * axis_2[2])
     bent_y = (axis_0[1] + y * axis_0[2], axis_1[1] + y * axis_1[2], axis_2[1] + y * axis_2[2])
+    return bent_x, bent_y
+
+
+@triton.jit
+def _rows(axis_0, axis_1, axis_2, size, along, x, y):
+    """The two rows of (linearised projection) (axes in the camera) (scales): Sigma in the image is their products."""
+    bent_x, bent_y = _bent(axis_0, axis_1, axis_2, x, y)
     return _scaled(_product(bent_x, size), along), _scaled(_product(bent_y, size), -along)
+
+
+@triton.jit
+def _through_rows(axis_0, axis_1, axis_2, size, along, x, y, d_row_x, d_row_y):
+    """From `_rows` to the scales, the factor, x, y and the axes."""
+    bent_x, bent_y = _bent(axis_0, axis_1, axis_2, x, y)
+    d_size = _minus(_product(bent_x, d_row_x), _product(bent_y, d_row_y))
+    d_bent_x, d_bent_y = _scaled(_product(size, d_row_x), along), _scaled(_product(size, d_row_y), -along)
+    back = (axis_0[2], axis_1[2], axis_2[2])
+    d_axis_0 = (d_bent_x[0], d_bent_y[0], x * d_bent_x[0] + y * d_bent_y[0])
+    d_axis_1 = (d_bent_x[1], d_bent_y[1], x * d_bent_x[1] + y * d_bent_y[1])
+    d_axis_2 = (d_bent_x[2], d_bent_y[2], x * d_bent_x[2] + y * d_bent_y[2])
+    d_x, d_y = _dot(back, d_bent_x), _dot(back, d_bent_y)
+    return _scaled(d_size, along), _dot(size, d_size), d_x, d_y, d_axis_0, d_axis_1, d_axis_2
 
 
 @triton.jit
@@ -296,8 +300,7 @@ def _store_quaternion(d_rotation, index, present, quaternion, shorten, d_0, d_1,
 @triton.jit
 def _thinnest(axis_0, axis_1, axis_2, size, local, ORTHOGRAPHIC: tl.constexpr):
     """The axis of the smallest scale, of equal ones the first, and the sign that turns it to the camera."""
-    is_0 = (size[0] <= size[1]) & (size[0] <= size[2])
-    is_1 = (size[1] < size[0]) & (size[1] <= size[2])
+    is_0, is_1 = _which_is_thinnest(size)
     x = tl.where(is_0, axis_0[0], tl.where(is_1, axis_1[0], axis_2[0]))
     y = tl.where(is_0, axis_0[1], tl.where(is_1, axis_1[1], axis_2[1]))
     z = tl.where(is_0, axis_0[2], tl.where(is_1, axis_1[2], axis_2[2]))
@@ -305,6 +308,11 @@ def _thinnest(axis_0, axis_1, axis_2, size, local, ORTHOGRAPHIC: tl.constexpr):
     if ORTHOGRAPHIC:
         away = -z
     return (x, y, z), tl.where(away > 0, -1.0, 1.0)
+
+
+@triton.jit
+def _which_is_thinnest(size):
+    return (size[0] <= size[1]) & (size[0] <= size[2]), (size[1] < size[0]) & (size[1] <= size[2])
 
 
 @triton.jit
@@ -326,6 +334,13 @@ def _store3(pointer, index, present, vector):
     tl.store(at, vector[0], mask=present)
     tl.store(at + 1, vector[1], mask=present)
     tl.store(at + 2, vector[2], mask=present)
+
+
+@triton.jit
+def _store_sums(pointer, step: tl.constexpr, present, vector):
+    """A vector's sums over the block, `step` apart."""
+    for entry in tl.static_range(3):
+        tl.store(pointer + entry * step, tl.sum(tl.where(present, vector[entry], 0.0), 0))
 
 
 @triton.jit
