@@ -70,7 +70,7 @@ class RefinerTraining:
 TRAINING: dict[str, RefinerTraining] = {
     "small": RefinerTraining(
         PRESETS["small"],
-        (Phase(64, 3000, 16, 6e-4, 3e-4, shapes=744), Phase(128, 2600, 8, 3e-4, 2e-6, shapes=744)),
+        (Phase(64, 3000, 16, 6e-4, 3e-4, shapes=744), Phase(128, 1600, 8, 3e-4, 2e-6, shapes=744)),
         bf16=True,
     ),
 }
