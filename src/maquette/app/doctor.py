@@ -113,6 +113,7 @@ def list_checks() -> list[Check]:
         Check("onnx", "maquette export", do.onnx, required=False, apart=True, fix=onnx),
         Check("onnxruntime", "--method onnx:FILE", do.onnxruntime, required=False, apart=True, fix=onnx),
         Check("diffusers", "--method hf:FOLDER", do.diffusers, required=False, apart=True, fix=hf),
+        Check("viser", "maquette view", do.viser, required=False, apart=True, fix="pip install 'maquette[view]'"),
         Check(
             "chromium", "the tests of pages", do.chromium, required=False, apart=True, fix="apt-get install chromium"
         ),

@@ -246,6 +246,22 @@ def diffusers() -> str:
     return f"{diffusers.__version__}, {MarigoldNormalsPipeline.__name__}"
 
 
+def viser() -> str:
+    """A server starts and answers."""
+    import io
+    from contextlib import redirect_stdout
+    from urllib.request import urlopen
+
+    import viser
+
+    with redirect_stdout(io.StringIO()):
+        server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
+        page = urlopen(f"http://127.0.0.1:{server.get_port()}/", timeout=30).read()
+        server.stop()
+    _expect(b"<html" in page, "its server gave no page")
+    return viser.__version__
+
+
 def chromium() -> str:
     """A browser that prints its version."""
     found = next(
