@@ -1,5 +1,6 @@
 """One test for each line of docs/conventions.md, under the line's name."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -12,19 +13,23 @@ import torch
 from PIL import Image
 
 from maquette.app.cli.main import main
+from maquette.gaussians.covariance import covariance, face_camera
 from maquette.geometry.camera import pixel_centers, pixel_rays, project
 from maquette.geometry.directional import confidence_from_concentration, expected_angle
 from maquette.geometry.frames import CAMERA_FRAMES, describe
 from maquette.geometry.integrate import integrate
 from maquette.geometry.maps import depth_to_points, points_to_normals
+from maquette.geometry.rotation import smallest_axis
 from maquette.geometry.tangent import object_to_tangent, tangent_basis, tangent_to_object
+from maquette.io.cameras import read_camera
 from maquette.io.height_maps import write_height_map
 from maquette.io.images import linear_to_srgb, read_photo, write_exr
 from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
+from maquette.io.splats.files import read_splats, write_splats
 from maquette.methods.frame_check import CAN_TELL, check_frame
 from maquette.methods.relief import heights_px
 from maquette.shading.lambert import lambert, light_direction
-from maquette.types import Camera, NormalMap
+from maquette.types import Camera, Gaussians, NormalMap
 
 PAGE = Path(__file__).parents[1] / "docs" / "conventions.md"
 TILTED = (0.48, 0.6, 0.64)  # a unit vector with three different parts
@@ -148,6 +153,18 @@ def test_azimuth_elevation():
         (0.0, 90.0, (0, 0, 1)),
     ]:
         assert light_direction(azimuth, elevation).tolist() == pytest.approx(axis, abs=1e-6)
+
+
+def test_gaussians():
+    half = math.radians(30) / 2  # about x, so that z turns towards -y
+    rotation = torch.tensor([[math.cos(half), math.sin(half), 0.0, 0.0]])
+    scale = torch.tensor([[2.0, 1.0, 0.1]])
+    z = torch.tensor([0.0, -math.sin(math.radians(30)), math.cos(math.radians(30))])
+    torch.testing.assert_close(covariance(scale, rotation)[0] @ z, 0.01 * z)
+    torch.testing.assert_close(covariance(scale, rotation)[0] @ torch.tensor([1.0, 0, 0]), torch.tensor([4.0, 0, 0]))
+    torch.testing.assert_close(smallest_axis(scale, rotation)[0], z)
+    behind = torch.tensor([[0.0, 0.0, 5.0]])
+    torch.testing.assert_close(face_camera(z[None], behind, camera()), -z[None])
 
 
 def test_no_normal(tmp_path):
@@ -339,6 +356,32 @@ def test_height_file(tmp_path):
     expected = torch.where(mask, heights, 0).float().numpy()
     assert np.array_equal(np.load(tmp_path / "a.npy"), expected)
     assert np.array_equal(OpenEXR.File(str(tmp_path / "a.exr")).channels()["Y"].pixels, expected)
+
+
+def test_splat_axes(tmp_path):
+    made = Gaussians(
+        torch.tensor([[1.0, 2.0, 3.0]]),
+        torch.ones(1, 3),
+        torch.tensor([[1.0, 0, 0, 0]]),
+        torch.ones(1),
+        torch.zeros(1, 1, 3),
+    )
+    for suffix, signs in ((".ply", (1, -1, -1)), (".spz", (1, 1, 1))):
+        path = write_splats(tmp_path / f"a{suffix}", made)
+        torch.testing.assert_close(read_splats(path).mean, made.mean)
+        torch.testing.assert_close(read_splats(path, axes="rub").mean, made.mean * torch.tensor(signs))
+    (tmp_path / "a.splat").write_bytes(
+        np.array([1, 2, 3, 1, 1, 1], "<f4").tobytes() + bytes([9, 9, 9, 255, 255, 128, 128, 128])
+    )
+    assert read_splats(tmp_path / "a.splat").mean.tolist() == [[1, -2, -3]]
+
+
+def test_cameras(tmp_path):
+    content = {"w": 8, "h": 6, "fl_x": 4, "camera_model": "PINHOLE", "transform_matrix": torch.eye(4).tolist()}
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    _, directions = pixel_rays(read_camera(tmp_path / "transforms.json"))
+    right_and_up = directions[0, 7]
+    assert right_and_up[0] > 0 and right_and_up[1] > 0 and right_and_up[2] < 0
 
 
 def test_names(tmp_path, monkeypatch, capsys):
