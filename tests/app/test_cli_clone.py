@@ -119,7 +119,7 @@ def test_it_starts_from_any_method_and_from_a_map_in_any_frame(photo, weights, t
         found[name] = normal_map.normals[normal_map.mask].mean(0)
     assert found["method"][0] > 0.5
     assert found["map"][0] > 0.5
-    assert abs(found["flat"][0]) < 0.2
+    assert found["flat"][0].abs() < 0.2
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_its_options_belong_to_no_other_method(photo, tmp_path, capfd, option):
 
 def test_a_map_of_another_size_or_for_two_photos(photo, weights, tmp_path, capfd):
     small = tmp_path / "small.npy"
-    np.save(small, np.tile(np.float32([0, 0, 1]), (20, 30, 1)))
+    np.save(small, np.tile(np.array([0, 0, 1], np.float32), (20, 30, 1)))
     common = ("-o", tmp_path / "out", "--method", "clone", "--refiner", weights, "--init", small)
     code, _, errors = run(capfd, photo, *common, "--history", "--splat")
     assert code == 2
@@ -188,7 +188,7 @@ def test_curves_of_a_loop_by_hand():
     assert set(np.nonzero(black.any(1))[0]) <= set(range(20, 34))
     blue = (picture[56:517, 57:776] == (31, 90, 180)).all(-1)
     rows, columns = np.nonzero(blue)
-    assert np.corrcoef(rows, columns)[0, 1] > 0.999
+    assert np.abs(rows - np.polyval(np.polyfit(columns, rows, 1), columns)).max() < 3
     assert (rows.min() < 5) & (rows.max() > 455)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -25,8 +26,15 @@ from maquette.bench.datasets import (
 )
 from maquette.bench.pathtrace import render_lights, renderer_version
 from maquette.errors import InputError
+from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path
-from maquette.types import NormalMap, Photo
+from maquette.methods.clone.method import in_square
+from maquette.methods.framing import object_window
+from maquette.methods.relight_splat import normals_towards, relit
+from maquette.methods.tiles import resize
+from maquette.render.splat.rasterize import rasterize
+from maquette.shading.lambert import estimate_albedo, lambert
+from maquette.types import Camera, Gaussians, NormalMap, Photo
 
 DILIGENT_SEEN = (21, 26)
 DILIGENT_HELD = (1, 30, 61, 93)  # lights from below, from above on the left, from the right, from far right
@@ -87,6 +95,56 @@ def relighting_error(
     ours, theirs = predicted[mask].double(), photo[mask].double()
     exposure = (ours * theirs).sum() / (ours * ours).sum().clamp_min(1e-12)
     return float(((exposure * ours - theirs).square().sum() / theirs.square().sum().clamp_min(1e-12)).sqrt())
+
+
+def relit_splat_error(case: LitSample, gaussians: Gaussians, camera: Camera) -> float | None:
+    """The mean `relighting_error` of fitted Gaussians, by their albedo and thinnest axes, under the held-out lights.
+
+    Args:
+        case: what was fitted.
+        gaussians: with albedo.
+        camera: sees them as the square about the object (`maquette.methods.clone.method.in_square`) shows the photo.
+
+    Returns:
+        The mean over the lights; `None` without any.
+    """
+    assert gaussians.albedo is not None
+    normals = normals_towards(gaussians, camera)
+    errors = []
+    for rgb, light in case.held:
+        seen = rasterize(relit(gaussians, gaussians.albedo, normals, light, 0.0), camera)
+        color = seen.color / seen.alpha.clamp_min(0.05)[..., None]
+        errors.append(relighting_error(color, *_square(case, rgb, camera.width)))
+    return fmean(errors) if errors else None
+
+
+def relit_map_error(case: LitSample, normal_map: NormalMap, side: int) -> float | None:
+    """The same of a normal map, with the albedo that it lets one guess from the photo (`estimate_albedo`)."""
+    seen, mask = _square(case, case.sample.photo.rgb, side)
+    window = object_window(case.sample.photo)
+    cut = window.cut((normal_map.normals * normal_map.mask[..., None]).permute(2, 0, 1))[None]
+    normals = unit(resize(cut, side), 1)[0].permute(1, 2, 0)
+    known = mask & (normals.norm(dim=-1) > 0.5)
+    albedo = estimate_albedo(seen, normals, known)
+    errors = [
+        relighting_error(lambert(normals, light, albedo), _square(case, rgb, side)[0], known)
+        for rgb, light in case.held
+    ]
+    return fmean(errors) if errors else None
+
+
+def unchanged_error(case: LitSample, side: int) -> float | None:
+    """The same of the photo itself, whatever the light: what calling all of it albedo, on flat normals, comes to."""
+    seen, _ = _square(case, case.sample.photo.rgb, side)
+    errors = [relighting_error(seen, *_square(case, rgb, side)) for rgb, _ in case.held]
+    return fmean(errors) if errors else None
+
+
+def _square(
+    case: LitSample, rgb: Float[Tensor, "height width 3"], side: int
+) -> tuple[Float[Tensor, "side side 3"], Bool[Tensor, "side side"]]:
+    photo = case.sample.photo
+    return in_square(Photo(rgb, photo.mask, photo.name), object_window(photo), side)
 
 
 def _diligent(data: Path, name: str, number: int) -> LitSample:
