@@ -123,42 +123,47 @@ def _forward_tile(packed, members, rows, start, stop, left, top, state, stride):
     return stop
 
 
-@njit(cache=True, parallel=True)
-def blend_forward(packed, order, starts, members, rows, width, height):
-    """Total, alpha, median (numbers of Gaussians, -1 where none) and where every tile stopped."""
+@njit(cache=True)
+def _forward_group(group, packed, order, starts, members, rows, width, height, blended, alpha, medians, stops):
+    """Blend the tiles of one group."""
     channels = packed.shape[1] - GEOMETRY
-    across = (width + TILE - 1) // TILE
-    tiles = len(starts) - 1
-    blended, alpha = np.zeros(height * width * channels, np.float32), np.zeros(height * width, np.float32)
-    medians = np.full(height * width, -1, np.int64)
-    stops = starts[1:].copy()
     stride = (2 + channels) * LANES
+    across = (width + TILE - 1) // TILE
+    state, room = _scratch(TILE * (2 + channels)), _scratch(1)
+    numbers = state.view(np.int32)
+    for tile in range(group, len(starts) - 1, _GROUPS):
+        if starts[tile] == starts[tile + 1]:
+            continue
+        left, top = tile % across * TILE, tile // across * TILE
+        wide, high = min(TILE, width - left), min(TILE, height - top)
+        state[:] = 0.0  # nothing comes from beyond the image
+        for y in range(TILE):
+            store(state, y * stride + LANES, bits(np.int32(-1)))
+        for y in range(high):
+            state[y * stride : y * stride + wide] = 1.0
+        stops[tile] = _forward_tile(packed, members, rows, starts[tile], starts[tile + 1], left, top, state, stride)
+        for y in range(high):
+            pixel = (top + y) * width + left
+            at = y * stride
+            _put(alpha, pixel, 1, wide, _ONE - load(state, at), room)
+            for x in range(wide):
+                number = numbers[at + LANES + x]
+                medians[pixel + x] = order[number] if number >= 0 else -1
+            for channel in range(channels):
+                sums = load(state, at + (2 + channel) * LANES)
+                _put(blended, pixel * channels + channel, channels, wide, sums, room)
+
+
+@njit(cache=True, parallel=True)
+def blend_forward(packed, order, starts, members, rows, width, height, blended, alpha, medians, stops):
+    """Total, alpha, median and where every tile stopped, into the last four arrays.
+
+    The first three are flat, pixel after pixel, and come as zeros, zeros and -1; the last comes as the tiles' ends.
+    """
     for group in prange(_GROUPS):
-        state, room = _scratch(TILE * (2 + channels)), _scratch(1)
-        numbers = state.view(np.int32)
-        for tile in range(group, tiles, _GROUPS):
-            if starts[tile] == starts[tile + 1]:
-                continue
-            left, top = tile % across * TILE, tile // across * TILE
-            wide, high = min(TILE, width - left), min(TILE, height - top)
-            state[:] = 0.0  # nothing comes from beyond the image
-            for y in range(TILE):
-                store(state, y * stride + LANES, bits(np.int32(-1)))
-            for y in range(high):
-                state[y * stride : y * stride + wide] = 1.0
-            stops[tile] = _forward_tile(packed, members, rows, starts[tile], starts[tile + 1], left, top, state, stride)
-            for y in range(high):
-                pixel = (top + y) * width + left
-                at = y * stride
-                _put(alpha, pixel, 1, wide, _ONE - load(state, at), room)
-                for x in range(wide):
-                    number = numbers[at + LANES + x]
-                    medians[pixel + x] = order[number] if number >= 0 else -1
-                for channel in range(channels):
-                    sums = load(state, at + (2 + channel) * LANES)
-                    _put(blended, pixel * channels + channel, channels, wide, sums, room)
-    shape = (height, width)
-    return blended.reshape((height, width, channels)), alpha.reshape(shape), medians.reshape(shape), stops
+        _forward_group(
+            np.int64(group), packed, order, starts, members, rows, width, height, blended, alpha, medians, stops
+        )
 
 
 @njit(cache=True)
@@ -217,68 +222,85 @@ def _backward_tile(packed, members, rows, slots, start, stop, left, top, state, 
             store(gradients, slots[j] * wide + at, totals(sums, at * LANES))
 
 
-@njit(cache=True, parallel=True)
-def blend_backward(packed, starts, members, rows, slots, stops, blended, alpha, to_blended, to_alpha):
-    """From gradients to total and alpha those to the packed numbers of every pair, Gaussian after Gaussian.
-
-    Returns:
-        For each pair 6 + channels numbers, and what fills whole rows.
-    """
-    height, width, channels = blended.shape
+@njit(cache=True)
+def _backward_group(
+    group, packed, starts, members, rows, slots, stops, flat, alphas, to_flat, to_alphas, width, height, gradients
+):
+    """Gradients of the pairs in the tiles of one group."""
+    channels = packed.shape[1] - GEOMETRY
     across = (width + TILE - 1) // TILE
-    tiles = len(starts) - 1
     wanted = (GEOMETRY + channels + LANES - 1) // LANES
-    gradients = np.empty(len(members) * wanted * LANES, np.float32)
     stride = (3 + channels) * LANES
-    flat, to_flat = blended.reshape(-1), to_blended.reshape(-1)
-    alphas, to_alphas = alpha.reshape(-1), to_alpha.reshape(-1)
+    state, sums, room = _scratch(TILE * (3 + channels)), _scratch(wanted * LANES), _scratch(1)
+    sums[:] = 0.0
+    for tile in range(group, len(starts) - 1, _GROUPS):
+        if starts[tile] == starts[tile + 1]:
+            continue
+        left, top = tile % across * TILE, tile // across * TILE
+        wide, high = min(TILE, width - left), min(TILE, height - top)
+        state[:] = 0.0
+        for y in range(high):
+            pixel = (top + y) * width + left
+            at = y * stride
+            state[at : at + wide] = 1.0
+            given = _pick(to_alphas, pixel, 1, wide, room)
+            store(state, at + 2 * LANES, given)
+            later = given * _pick(alphas, pixel, 1, wide, room)
+            for channel in range(channels):
+                first = pixel * channels + channel
+                given = _pick(to_flat, first, channels, wide, room)
+                store(state, at + (3 + channel) * LANES, given)
+                later = later + given * _pick(flat, first, channels, wide, room)
+            store(state, at + LANES, later)
+        _backward_tile(
+            packed, members, rows, slots, starts[tile], stops[tile], left, top, state, stride, sums, gradients
+        )
+        for j in range(stops[tile], starts[tile + 1]):
+            for row in range(wanted):
+                store(gradients, (slots[j] * wanted + row) * LANES, _ZERO)
+
+
+@njit(cache=True, parallel=True)
+def blend_backward(
+    packed, starts, members, rows, slots, stops, width, height, blended, alpha, to_blended, to_alpha, gradients
+):
+    """From gradients to total and alpha (all four flat) those to the packed numbers of every pair, into the last array.
+
+    It has 6 + channels numbers for each pair, and what fills whole rows, Gaussian after Gaussian; see `pair_numbers`.
+    """
     for group in prange(_GROUPS):
-        state, sums, room = _scratch(TILE * (3 + channels)), _scratch(wanted * LANES), _scratch(1)
-        sums[:] = 0.0
-        for tile in range(group, tiles, _GROUPS):
-            if starts[tile] == starts[tile + 1]:
-                continue
-            left, top = tile % across * TILE, tile // across * TILE
-            wide, high = min(TILE, width - left), min(TILE, height - top)
-            state[:] = 0.0
-            for y in range(high):
-                pixel = (top + y) * width + left
-                at = y * stride
-                state[at : at + wide] = 1.0
-                given = _pick(to_alphas, pixel, 1, wide, room)
-                store(state, at + 2 * LANES, given)
-                later = given * _pick(alphas, pixel, 1, wide, room)
-                for channel in range(channels):
-                    first = pixel * channels + channel
-                    given = _pick(to_flat, first, channels, wide, room)
-                    store(state, at + (3 + channel) * LANES, given)
-                    later = later + given * _pick(flat, first, channels, wide, room)
-                store(state, at + LANES, later)
-            _backward_tile(
-                packed, members, rows, slots, starts[tile], stops[tile], left, top, state, stride, sums, gradients
-            )
-            for j in range(stops[tile], starts[tile + 1]):
-                for row in range(wanted):
-                    store(gradients, (slots[j] * wanted + row) * LANES, _ZERO)
-    return gradients
+        _backward_group(
+            np.int64(group), packed, starts, members, rows, slots, stops, blended, alpha, to_blended, to_alpha, width,
+            height, gradients,
+        )  # fmt: skip
+
+
+def pair_numbers(channels: int) -> int:
+    """How many numbers a pair's gradients take: whole rows."""
+    return (GEOMETRY + channels + LANES - 1) // LANES * LANES
+
+
+@njit(cache=True)
+def _gather_group(group, gradients, firsts, order, to_mean_px, to_conic, to_opacity, to_channels):
+    channels = to_channels.shape[1]
+    wide = (GEOMETRY + channels + LANES - 1) // LANES * LANES
+    sums = _scratch(wide // LANES)
+    for k in range(group * len(order) // _GROUPS, (group + 1) * len(order) // _GROUPS):
+        for at in range(0, wide, LANES):
+            row = counting() * _ZERO
+            for pair in range(firsts[k], firsts[k + 1]):
+                row = row + load(gradients, pair * wide + at)
+            store(sums, at, row)
+        i = order[k]
+        to_mean_px[i, 0], to_mean_px[i, 1] = sums[0], sums[1]
+        to_conic[i, 0], to_conic[i, 1], to_conic[i, 2] = sums[2], sums[3], sums[4]
+        to_opacity[i] = sums[5]
+        for channel in range(channels):
+            to_channels[i, channel] = sums[GEOMETRY + channel]
 
 
 @njit(cache=True, parallel=True)
 def gather(gradients, firsts, order, to_mean_px, to_conic, to_opacity, to_channels):
     """Add up the pairs of every Gaussian, in the order of its tiles, into the last four arrays, which come as zeros."""
-    channels = to_channels.shape[1]
-    wide = (GEOMETRY + channels + LANES - 1) // LANES * LANES
     for group in prange(_GROUPS):
-        sums = _scratch(wide // LANES)
-        for k in range(group * len(order) // _GROUPS, (group + 1) * len(order) // _GROUPS):
-            for at in range(0, wide, LANES):
-                row = counting() * _ZERO
-                for pair in range(firsts[k], firsts[k + 1]):
-                    row = row + load(gradients, pair * wide + at)
-                store(sums, at, row)
-            i = order[k]
-            to_mean_px[i, 0], to_mean_px[i, 1] = sums[0], sums[1]
-            to_conic[i, 0], to_conic[i, 1], to_conic[i, 2] = sums[2], sums[3], sums[4]
-            to_opacity[i] = sums[5]
-            for channel in range(channels):
-                to_channels[i, channel] = sums[GEOMETRY + channel]
+        _gather_group(np.int64(group), gradients, firsts, order, to_mean_px, to_conic, to_opacity, to_channels)

@@ -75,22 +75,30 @@ class _Blend(torch.autograd.Function):
     def forward(ctx: Any, mean_px, conic, opacity, channels, order, width, height) -> tuple[Tensor, ...]:
         packed = numba_tiles.pack(order, *_arrays(mean_px, conic, opacity, channels))
         starts, members, rows, slots, firsts = numba_tiles.bin_tiles(packed, width, height)
-        total, alpha, median, stops = numba_blend.blend_forward(packed, order, starts, members, rows, width, height)
-        ctx.kept = (packed, starts, members, rows, slots, stops)
+        total, alpha = torch.zeros(height, width, channels.shape[1]), torch.zeros(height, width)
+        median, stops = torch.full((height, width), -1), starts[1:].copy()
+        given = [packed, order, starts, members, rows, width, height, *_flat(total, alpha, median), stops]
+        numba_blend.blend_forward(*given)
+        ctx.kept = (packed, starts, members, rows, slots, stops, width, height)
         ctx.places = (firsts, order)
         ctx.sizes = [given.shape for given in (mean_px, conic, opacity, channels)]
-        result = [torch.from_numpy(values) for values in (total, alpha, median)]
-        ctx.save_for_backward(*result[:2])
-        ctx.mark_non_differentiable(result[2])
-        return tuple(result)
+        ctx.save_for_backward(total, alpha)
+        ctx.mark_non_differentiable(median)
+        return total, alpha, median
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_total: Tensor, to_alpha: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        pairs = numba_blend.blend_backward(*ctx.kept, *_arrays(*ctx.saved_tensors, to_total, to_alpha))
+        pairs = np.empty(int(ctx.places[0][-1]) * numba_blend.pair_numbers(to_total.shape[2]), np.float32)
+        given = [*ctx.kept, *_flat(*ctx.saved_tensors, to_total, to_alpha), pairs]
+        numba_blend.blend_backward(*given)
         found = [torch.zeros(size) for size in ctx.sizes]
         numba_blend.gather(pairs, *ctx.places, *_arrays(*found))
         return *found, None, None, None
+
+
+def _flat(*tensors: Tensor) -> list[np.ndarray]:
+    return [array.reshape(-1) for array in _arrays(*tensors)]
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:

@@ -127,42 +127,49 @@ def _pixel_rows(packed, ellipses, k, row, column):
     return first * TILE + last
 
 
-@njit(cache=True, parallel=True)
-def _count(packed, ellipses, width, height, across, down):
-    """How many Gaussians of every chunk reach each tile, and how many tiles each Gaussian reaches."""
+@njit(cache=True)
+def _count_chunk(chunk, packed, ellipses, width, height, across, counts, reached):
     m = len(packed)
-    counts = np.zeros((_CHUNKS, down * across), np.int64)
-    reached = np.zeros(m + 1, np.int64)
+    for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
+        first, last = _tile_rows(packed, ellipses, k, height)
+        number = 0
+        for row in range(first, last + 1):
+            left, right = _tile_columns(packed, ellipses, k, row, width)
+            number += right - left + 1
+            for column in range(left, right + 1):
+                counts[chunk, row * across + column] += 1
+        reached[k + 1] = number
+
+
+@njit(cache=True, parallel=True)
+def _count(packed, ellipses, width, height, across, counts, reached):
+    """How many Gaussians of every chunk reach each tile, and how many tiles each Gaussian reaches."""
     for chunk in prange(_CHUNKS):
-        for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
-            first, last = _tile_rows(packed, ellipses, k, height)
-            number = 0
-            for row in range(first, last + 1):
-                left, right = _tile_columns(packed, ellipses, k, row, width)
-                number += right - left + 1
-                for column in range(left, right + 1):
-                    counts[chunk, row * across + column] += 1
-            reached[k + 1] = number
-    return counts, reached
+        _count_chunk(np.int64(chunk), packed, ellipses, width, height, across, counts, reached)
+
+
+@njit(cache=True)
+def _fill_chunk(chunk, packed, ellipses, width, height, across, places, firsts, members, rows, slots):
+    m = len(packed)
+    for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
+        first, last = _tile_rows(packed, ellipses, k, height)
+        pair = firsts[k]
+        for row in range(first, last + 1):
+            left, right = _tile_columns(packed, ellipses, k, row, width)
+            for column in range(left, right + 1):
+                tile = row * across + column
+                place = places[chunk, tile]
+                places[chunk, tile] = place + 1
+                members[place] = k
+                rows[place] = _pixel_rows(packed, ellipses, k, row, column)
+                slots[place] = pair
+                pair += 1
 
 
 @njit(cache=True, parallel=True)
 def _fill(packed, ellipses, width, height, across, places, firsts, members, rows, slots):
-    m = len(packed)
     for chunk in prange(_CHUNKS):
-        for k in range(chunk * m // _CHUNKS, (chunk + 1) * m // _CHUNKS):
-            first, last = _tile_rows(packed, ellipses, k, height)
-            pair = firsts[k]
-            for row in range(first, last + 1):
-                left, right = _tile_columns(packed, ellipses, k, row, width)
-                for column in range(left, right + 1):
-                    tile = row * across + column
-                    place = places[chunk, tile]
-                    places[chunk, tile] = place + 1
-                    members[place] = k
-                    rows[place] = _pixel_rows(packed, ellipses, k, row, column)
-                    slots[place] = pair
-                    pair += 1
+        _fill_chunk(np.int64(chunk), packed, ellipses, width, height, across, places, firsts, members, rows, slots)
 
 
 @njit(cache=True)
@@ -178,7 +185,8 @@ def bin_tiles(packed, width, height):
     """
     across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     ellipses = _ellipses(packed)
-    counts, firsts = _count(packed, ellipses, width, height, across, down)
+    counts, firsts = np.zeros((_CHUNKS, down * across), np.int64), np.zeros(len(packed) + 1, np.int64)
+    _count(packed, ellipses, width, height, across, counts, firsts)
     starts = np.zeros(across * down + 1, np.int64)
     pairs = 0
     for tile in range(across * down):
