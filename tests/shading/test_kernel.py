@@ -114,7 +114,7 @@ def test_no_surface_and_a_rear_one_are_finite():
     assert bool(torch.isfinite(value).all() and torch.isfinite(n.grad).all())
 
 
-def photo(light: LightKernel, seed=1, side=24) -> tuple[torch.Tensor, ...]:
+def photo(light: LightKernel, seed=1, side=24) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     n = normals(side, side, seed=seed)
     rng = torch.Generator().manual_seed(seed)
     albedo = 0.2 + 0.8 * torch.rand(side, side, 3, generator=rng, dtype=torch.float64)
@@ -136,9 +136,9 @@ def test_the_fit_is_exact_where_the_model_is(rounds):
 def test_a_batch_of_fits_is_the_fits_of_a_batch():
     lights = [replace(modulated(seed), kernel=torch.zeros(5, 5, dtype=torch.float64)) for seed in (0, 1)]
     parts = [photo(light, seed) for seed, light in enumerate(lights)]
-    together = fit_light(*(torch.stack(values) for values in zip(*parts, strict=True)))
+    rgb, n, mask, albedo = (torch.stack(values) for values in zip(*parts, strict=True))
+    together = fit_light(rgb, n, mask, albedo)
     assert together.sh.shape == (2, 9, 3)
-    n = torch.stack([part[1] for part in parts])
     assert torch.allclose(radiance(together, n)[1], radiance(fit_light(*parts[1]), n[1]))
     assert torch.allclose(light_prior(together)[1], light_prior(fit_light(*parts[1])))
 

@@ -88,6 +88,8 @@ class RefinerOutput:
 class Refiner(nn.Module):
     """The network; see the module's text. A function of its inputs, in training too."""
 
+    time: Tensor
+
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
         self.config = config
