@@ -1,5 +1,7 @@
 """Every backend that runs here against the oracle, forward and backward, and against what can be worked out by hand."""
 
+import subprocess
+import sys
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -291,6 +293,21 @@ def test_the_same_bits_with_one_thread_and_two():
     assert torch.equal(one.total, two.total)
     assert torch.equal(one.alpha, two.alpha)
     assert all(torch.equal(a, b) for a, b in zip(one_gradients, two_gradients, strict=True))
+
+
+def test_numba_without_a_folder_to_write_to_says_what_helps():
+    program = (
+        "from numba.core import caching\n"
+        "caching.CacheImpl._locator_classes = []\n"
+        "from maquette.errors import InputError\n"
+        "try:\n"
+        "    import maquette.render.splat.numba_cpu\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "NUMBA_CACHE_DIR" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("count", [0, 1])

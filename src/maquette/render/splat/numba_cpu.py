@@ -2,6 +2,9 @@
 
 The same interface and results as `maquette.render.splat.torch_tiles`, in float32, but for what lies behind an opaque
 tile: once less than `OPAQUE` of the light comes through everywhere in it, a tile is finished.
+
+What is compiled at the first call is kept beside the package, in the user's cache if that can't be written, or in
+NUMBA_CACHE_DIR. How many threads there are doesn't change a bit of the result.
 """
 
 from typing import Any
@@ -12,8 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from maquette.render.splat import numba_blend, numba_projection, numba_tiles
+from maquette.errors import InputError
 from maquette.render.splat.projected import Blended, Projected
+
+try:
+    from maquette.render.splat import numba_blend, numba_projection, numba_tiles
+except RuntimeError as error:  # how Numba says that it can write nowhere
+    raise InputError(f"rasterize: {error}; set NUMBA_CACHE_DIR to a folder that can be written") from error
 
 
 def project(
