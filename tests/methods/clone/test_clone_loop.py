@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from maquette.errors import InputError
-from maquette.methods.clone.loop import LoopConfig, fit, turn
+from maquette.methods.clone.loop import LoopConfig, Stages, fit, turn
 from maquette.methods.clone.objective import Target, Weights, held_out_error, objective
 from maquette.shading.kernel import light_prior
 
 
-def terms_of(surface, light, refiner, target, stages="all"):
+def terms_of(surface, light, refiner, target, stages: Stages = "all"):
     seen = turn(surface, light, refiner, target, stages)
     return objective(surface, seen.own, seen.rendered, seen.fused, seen.shaded, light_prior(light), target, Weights())
 

@@ -12,6 +12,7 @@ from maquette.geometry.vectors import unit
 from maquette.methods.clone import method
 from maquette.methods.clone.loop import LoopConfig
 from maquette.methods.clone.method import Clone, turned_at_most
+from maquette.methods.clone.surface import camera_of
 from maquette.metrics import angle_between_deg
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import NormalMap, Photo
@@ -35,7 +36,7 @@ def fitted(photo, dented, make_refiner):
 def test_a_wrong_map_of_a_lit_ball_gets_better(fitted, photo, truth, dented):
     result, at_first = fitted
     before, after = angle_deg(dented(photo), truth), angle_deg(result.normal_map, truth)
-    assert after < 0.85 * before
+    assert after < 0.9 * before
     assert result.moved_deg > before - after
     assert result.held_out < 0.8 * at_first
     assert 0 < result.iterations <= 25
@@ -62,6 +63,15 @@ def test_the_gaussians_are_the_answer_and_show_the_photo(fitted, photo, truth):
     exposure = (color * photo.rgb)[truth.mask].sum() / photo.rgb[truth.mask].square().sum()
     error = (color / exposure - photo.rgb)[truth.mask].square().mean().sqrt()
     assert error < 0.2 * photo.rgb[truth.mask].square().mean().sqrt()
+
+
+def test_no_hole_opens_when_the_camera_comes_nearer(fitted, truth):
+    result, _ = fitted
+    assert (result.gaussians.scale.argmin(-1) == 2).all()
+    near = rasterize(result.gaussians, camera_of(4 * 32)).alpha
+    # A pixel that shows the ball well inside its rim, whatever way it leans.
+    inner = (truth.mask & (truth.normals[..., 2] > 0.7)).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert near[inner].min() > 0.8
 
 
 @pytest.mark.parametrize("size", [(32, 32), (50, 41)])
@@ -155,15 +165,15 @@ def test_what_the_first_map_leaves_out_starts_towards_the_viewer(photo, truth, r
 
 
 def test_no_normal_turns_by_more_than_the_first_map_may_be_wrong(photo, dented, refiner):
-    """Row by row, from nearly certain to a guess, with rates at which every normal would run away."""
-    known = concentration_from_angle(torch.linspace(0.02, 1.0, 32))[:, None].expand(32, 32)
+    """Column by column, from nearly certain to a guess, with a network that would turn nearly all of them."""
+    known = concentration_from_angle(torch.linspace(0.005, 1.0, 32).square())[None].expand(32, 32)
     first = replace(dented(photo), concentration=known)
-    wild = LoopConfig(iterations=4, rotation_lr=0.5, network_lr=1e-2)
-    found = Clone(refiner, lambda _: first, wild)(photo)
+    torch.nn.init.normal_(refiner.residual[-1].weight, std=0.2)
+    found = Clone(refiner, lambda _: first, FEW)(photo)
     turned = torch.deg2rad(angle_between_deg(found.normals[first.mask], first.normals[first.mask])).float()
     allowed = expected_angle(known)[first.mask]
     assert (turned <= allowed + 2e-3).all()
-    assert (turned > allowed - 2e-3).float().mean() > 0.02  # the bound was reached
+    assert (turned > allowed - 2e-3).float().mean() > 0.05  # the bound was reached
 
 
 def test_on_the_way_along_the_great_circle():

@@ -28,6 +28,7 @@ from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import reorient, resize
 from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
+from maquette.render.splat.projected import FILTER_PX2
 from maquette.shading.kernel import LightKernel, fit_light, neutral_light
 from maquette.types import Camera, Gaussians, NormalMap, Photo
 
@@ -144,7 +145,7 @@ class Clone:
         # Two errors that know nothing of each other add up in squares.
         concentration = concentration_from_angle((known.square() + moved.square()).sqrt())
         side = len(target.mask)
-        turned = replace(fitted.surface, rotation=facing_rotation(fused))
+        turned = replace(fitted.surface, rotation=facing_rotation(fused), log_scale=_closed(fitted.surface.log_scale))
         return CloneResult(
             NormalMap(normals * mask[..., None], mask, concentration * mask),
             gaussians_of(turned, target.mask, fitted.light, encode=False),
@@ -154,6 +155,16 @@ class Clone:
             iterations,
             float(torch.rad2deg(moved[mask].mean())),
         )
+
+
+def _closed(log_scale: Float[Tensor, "side side 3"]) -> Float[Tensor, "side side 3"]:
+    """Scales (log pixels), the thinnest last, wide enough that no hole opens when the camera comes nearer.
+
+    In the loop the rasterizer's filter closes the surface; what it adds at this resolution becomes the Gaussians' own.
+    """
+    widest, middle, thinnest = log_scale.sort(-1, descending=True).values.unbind(-1)
+    along = torch.stack([widest, middle], -1)
+    return torch.cat([0.5 * ((2 * along).exp() + FILTER_PX2).log(), thinnest[..., None]], -1)
 
 
 def _first(photo: Photo, first: First | None) -> NormalMap:
