@@ -22,6 +22,7 @@ from maquette.train.reprojection import (
     reprojection,
     shading,
     unlikeness,
+    weight_of,
 )
 
 
@@ -162,6 +163,21 @@ def test_albedo_is_found_whatever_it_is(ball):
     shaded = shading(ball.normal, views.lights)
     lit = (shaded > 0.1).all(1) & (ball.mask[:, 0] > 0)
     assert torch.allclose(albedo_of(shaded, pattern[:, None] * shaded)[lit], pattern[lit], atol=1e-5)
+
+
+def test_a_pixel_that_is_dark_in_one_image_counts_less():
+    bright, dim = torch.full((1, 1, 1, 2), 0.8), torch.tensor([[[[0.5, 0.05]]]])
+    assert weight_of(torch.cat([bright, dim], 1), 0.25).flatten().tolist() == [1.0, 0.25]
+
+
+def test_errors_are_means_under_the_weights(ball):
+    """The weighted error of the whole is the mean of those of its halves."""
+    views, normals = views_of(ball), relief(ball, slant=0.3)
+    left = ball.mask.clone()
+    left[..., 24:] = 0
+    parts = [reprojection(normals, mask, views.images, views.lights)[0] for mask in (left, ball.mask - left)]
+    whole, _ = reprojection(normals, left + 0.25 * (ball.mask - left), views.images, views.lights)
+    assert torch.allclose(whole, (parts[0] + 0.25 * parts[1]) / 1.25, rtol=1e-4)
 
 
 def test_a_ball_has_the_contour_that_is_asked_for_and_a_wall_or_a_hollow_has_not(ball):

@@ -16,7 +16,8 @@ from maquette.train.refiner_config import RefinerTraining
 def tiny(monkeypatch):
     """The preset, shrunk to three steps of a tiny network, and two photos to validate on."""
     phases = (Phase(16, 2, 2, 1e-3, 1e-4), Phase(32, 1, 2, 1e-3, 1e-4))
-    monkeypatch.setattr(refiner_config, "TRAINING", {"small": RefinerTraining(PRESETS["tiny"], phases, inputs="")})
+    small = RefinerTraining(PRESETS["tiny"], phases, inputs="")
+    monkeypatch.setattr(refiner_config, "TRAINING", {"small": small, "refine": small})
     monkeypatch.setattr(refiner, "VALIDATION_VIEWS", 2)
 
 
@@ -39,9 +40,13 @@ def test_it_writes_weights_and_their_card_and_goes_on_where_it_was(tiny, tiny_sh
     out, err = capfd.readouterr()
     assert out.startswith(f"{folder}: 3 steps")
     assert err == ""
+    assert card["before"] is None
     before = (folder / "model.safetensors").read_bytes()
     assert run(tmp_path, tiny_shapes, "--export", tmp_path / "again") == 0
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == before
+    assert run(tmp_path, tiny_shapes, "--run", tmp_path / "on", "--preset", "refine", "--init", folder) == 0
+    assert json.loads((tmp_path / "on" / "weights" / "card.json").read_text())["before"] == card
+    assert (tmp_path / "on" / "weights" / "model.safetensors").read_bytes() != before
 
 
 def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tmp_path, capfd, monkeypatch):
@@ -60,6 +65,9 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tmp_path, capfd
         (["--scale", "0"], "--scale is 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--preset", "huge"], "preset"),
+        (["--run", tmp_path / "other", "--preset", "refine"], "--init"),
+        (["--run", tmp_path / "other", "--init", "nobody"], "no such weights"),
+        (["--run", tmp_path / "other", "--init", "nirne-small"], "config.json"),
     ]
     for options, message in cases:
         assert run(tmp_path, tmp_path / "shapes", *options) == 2

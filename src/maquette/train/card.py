@@ -55,9 +55,12 @@ def describe_run(
 
 
 def describe_refiner_run(
-    name: str, config: RefinerTraining, run: Path, folders: dict[str, Path], place: str
+    name: str, config: RefinerTraining, run: Path, folders: dict[str, Path], place: str, init: str | None = None
 ) -> dict[str, Any]:
-    """What a refiner was trained on, for how long, and its held-out errors; read from the run's log."""
+    """What a refiner was trained on, for how long, and its held-out errors; read from the run's log.
+
+    Weights that went on from others (`init`, a name or a folder) carry those' card as "before".
+    """
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     used = {phase.data for phase in config.phases}
     seconds = sum(line["data_s"] + line["step_s"] for line in lines)
@@ -86,6 +89,7 @@ def describe_refiner_run(
         ],
         "hardware": _hardware(place),
         "torch": torch.__version__,
+        "before": read_card(init) if init is not None else None,
     }
 
 

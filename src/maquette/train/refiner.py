@@ -24,7 +24,7 @@ from maquette.train.config import Phase
 from maquette.train.refiner_batches import RefinerBatch, make_refiner_batch
 from maquette.train.refiner_config import LossWeights, RefinerTraining
 from maquette.train.refiner_scores import score_refiner
-from maquette.train.reprojection import contour, curl, fit_lights, reprojection, unlikeness
+from maquette.train.reprojection import contour, curl, fit_lights, reprojection, unlikeness, weight_of
 
 EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
 VALIDATION_VIEWS = 192
@@ -39,6 +39,7 @@ def train_refiner(
     save_every_s: float = 60.0,
     validate_every: int = 0,
     report: Callable[[dict[str, float]], None] = lambda _: None,
+    init: dict[str, Tensor] | None = None,
 ) -> Refiner:
     """Train, or go on from `run`'s last checkpoint; returns the averaged weights.
 
@@ -51,13 +52,14 @@ def train_refiner(
         save_every_s: seconds between checkpoints: the most that a kill can lose.
         validate_every: steps between further such errors; 0 for none.
         report: called with every log line.
+        init: weights to start from instead of random ones; a checkpoint in `run` wins.
 
     Raises:
         InputError: missing data, or what `maquette.train.checkpoints.require_ready` refuses.
     """
-    require_ready(config, run)
+    require_ready(config, run, init)
     place = torch.device(device)
-    state = start(config, run, place)
+    state = start(config, run, place, init)
     predictor = NiRNE.from_pretrained(config.inputs, device).net if config.inputs else None
     saved = time.monotonic()
     for phase, first, last in config.spans():
@@ -92,10 +94,11 @@ def refiner_loss(
     lights = views.lights
     if weights.light_trust is not None:
         lights = fit_lights(out.fused, solid, views, weights.light_trust)
-    fused, made = reprojection(out.fused, solid, views.images, lights)
-    refined, _ = reprojection(out.refined, solid, views.images, lights)
+    counted = solid * weight_of(views.images, weights.shaded)
+    fused, made = reprojection(out.fused, counted, views.images, lights)
+    refined, _ = reprojection(out.refined, counted, views.images, lights)
     fused, refined = fused.mean(), refined.mean()
-    unlike = unlikeness(made, views.images, solid)
+    unlike = unlikeness(made, views.images, counted)
     rim = contour(out.refined, solid) + contour(out.fused, solid)
     bent = curl(out.refined, solid) + curl(out.fused, solid)
     total = fused + weights.ssim * unlike + weights.refined * refined + weights.contour * rim + weights.curl * bent

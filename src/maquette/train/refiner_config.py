@@ -16,14 +16,16 @@ class LossWeights:
         refined: the reprojection error of the refined normals alone.
         contour: normals at the silhouette.
         curl: what keeps normals from being those of a surface.
+        shaded: a pixel that is dark in one of the images, in shadow as it seems, against 1 for one that isn't.
         light_trust: None for the lights that the renderer used. With a number, lights are fitted to the predicted
             normals and pulled to the renderer's by that ridge: 0.001 leaves them free, 1 hardly lets them move.
     """
 
     ssim: float = 0.2
     refined: float = 0.5
-    contour: float = 0.01
-    curl: float = 0.01
+    contour: float = 0.001
+    curl: float = 0.001
+    shaded: float = 0.25
     light_trust: float | None = None
 
 
@@ -73,4 +75,6 @@ TRAINING: dict[str, RefinerTraining] = {
         (Phase(64, 3000, 16, 6e-4, 3e-4, shapes=744), Phase(128, 1600, 8, 3e-4, 2e-6, shapes=744)),
         bf16=True,
     ),
+    # For weights that are trained already (`--init`).
+    "refine": RefinerTraining(PRESETS["small"], (Phase(128, 600, 8, 2e-4, 2e-6, shapes=744),), bf16=True),
 }

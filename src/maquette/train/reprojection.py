@@ -58,6 +58,18 @@ def render_views(surfaces: Surfaces, material: Material) -> Views:
     return Views(torch.stack(images, 1), distant_light(toward, torch.ones_like(toward[..., 0])))
 
 
+def weight_of(
+    images: Float[Tensor, "batch views height width"], shaded: float
+) -> Float[Tensor, "batch 1 height width"]:
+    """1 where all images are lit, `shaded` where one is dark beside the others: perhaps in a cast shadow.
+
+    A whole pixel counts less, then. To leave out its dark images alone would favour flattened normals: that a light
+    doesn't reach a slope is what tells that it is steep.
+    """
+    least = images.amin(1, keepdim=True) / images.amax(1, keepdim=True).clamp_min(1e-4)
+    return torch.where(least > 0.1, 1.0, shaded)
+
+
 def fit_lights(
     normals: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
@@ -118,13 +130,12 @@ def reprojection(
     """How far the images of each object are from what the normals make of them, and what they make of them.
 
     Per pixel, the length of the vector of what is missed in every image, as a share of that of the images: linear
-    light, so that dark colours count as much as bright ones, and the length and not its square, so that pixels in cast
-    shadow count little. To leave out what is dark would favour flattened normals: that a light doesn't reach a slope is
-    what tells that it is steep. Albedo is in closed form, and the gradient passes through it.
+    light, so that dark colours count as much as bright ones, and the length and not its square, so that a cast shadow
+    is forgiven. Albedo is in closed form, and the gradient passes through it.
 
     Args:
         normals: unit inside the mask.
-        mask: where the objects are.
+        mask: where the objects are, or how much each pixel counts.
         images: linear brightness.
         lights: one an image.
     """
@@ -140,11 +151,15 @@ def unlikeness(
     images: Float[Tensor, "batch views height width"],
     mask: Float[Tensor, "batch 1 height width"],
 ) -> Float[Tensor, ""]:
-    """Mean 1 - SSIM in display values, the brightest image of each object exposed as for the network."""
-    white = torch.quantile((images.amax(1, keepdim=True) * mask).flatten(1), 0.97, 1).clamp_min(1e-3)
+    """Mean 1 - SSIM in display values, the brightest image of each object exposed as for the network.
+
+    `mask` as in `reprojection`.
+    """
+    solid = (mask > 0).to(made)
+    white = torch.quantile((images.amax(1, keepdim=True) * solid).flatten(1), 0.97, 1).clamp_min(1e-3)
     # The offset bounds the slope of the encoding where it is black.
     shown, wanted = (
-        ((image / white.reshape(-1, 1, 1, 1)).clamp(0, 1.5) + 0.005) ** (1 / 2.2) * mask for image in (made, images)
+        ((image / white.reshape(-1, 1, 1, 1)).clamp(0, 1.5) + 0.005) ** (1 / 2.2) * solid for image in (made, images)
     )
     return masked_mean(1 - ssim(shown, wanted), mask)
 

@@ -91,7 +91,7 @@ def nirne(
 
 
 def refiner(
-    preset: Literal["small"] = "small",
+    preset: Literal["small", "refine"] = "small",
     run: Path | None = None,
     data: Path = Path("runs/shapes"),
     held_out: Path = Path("runs/held-out"),
@@ -99,13 +99,14 @@ def refiner(
     device: str = "auto",
     scale: float = 1.0,
     seed: int = 0,
+    init: str | None = None,
 ) -> None:
     """Train CLONE's refiner and gate, by reprojection: no normal enters the loss.
 
     Datasets that are missing are generated first, with the preset's sizes.
 
     Args:
-        preset: "small" trains on a laptop's CPU.
+        preset: "small" trains on a laptop's CPU, "refine" goes on from small weights (--init).
         run: folder of the checkpoint and the log; `runs/refiner-PRESET` by default.
         data: dataset of shapes.
         held_out: dataset whose errors are logged after every phase; no gradient sees it.
@@ -113,6 +114,7 @@ def refiner(
         device: cpu, cuda, or auto: cuda if there is one.
         scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
         seed: of initial weights and batches.
+        init: weights to start from, a name or a folder; random ones if not given.
     """
     from dataclasses import replace
 
@@ -121,9 +123,10 @@ def refiner(
 
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.app.predictors import resolve_device
-    from maquette.io.checkpoints import save_checkpoint
+    from maquette.io.checkpoints import load_network, save_checkpoint
     from maquette.io.files import require_writable, write_bytes
-    from maquette.train.card import describe_refiner_run
+    from maquette.nets.refiner import Refiner, RefinerConfig
+    from maquette.train.card import describe_refiner_run, read_card
     from maquette.train.checkpoints import require_ready
     from maquette.train.data import prepare_datasets
     from maquette.train.refiner import train_refiner
@@ -134,10 +137,16 @@ def refiner(
     config = TRAINING[preset]
     phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
     config = replace(config, phases=phases, seed=seed)
+    if preset == "refine" and init is None:
+        raise InputError("--preset refine goes on from trained weights; name them, such as --init clone-small")
+    initial = None
+    if init is not None:
+        initial = load_network(init, RefinerConfig, Refiner).state_dict()
+        read_card(init)  # a card that can't be read is told now, not when the training is done
     place = resolve_device(device)
     run = run or Path(f"runs/refiner-{preset}")
     target = export or run / "weights"
-    require_ready(config, run)
+    require_ready(config, run, initial)
     require_writable(target, "--export")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
@@ -149,9 +158,9 @@ def refiner(
         def report(line: dict[str, float]) -> None:
             progress.update(task, completed=line["step"], note=f"reprojection {line['fused']:.3f}")
 
-        net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report)
+        net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report, init=initial)
     save_checkpoint(target, net.config, net.state_dict())
-    card = describe_refiner_run(target.name, config, run, {"shapes": data}, place)
+    card = describe_refiner_run(target.name, config, run, {"shapes": data}, place, init)
     write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
 
