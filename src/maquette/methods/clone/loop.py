@@ -19,6 +19,7 @@ from maquette.shading.kernel import LightKernel, light_prior, radiance
 from maquette.types import RenderOutput
 
 Stages = Literal["all", "gaussians", "refiner", "no-gate"]
+REFINER_TRUST = 0.45  # of the refiner's normals, in the units of `Target.trust`: an error of 25 degrees, as on renders
 _CHECK_EVERY = 5  # iterations between looks at the held-out pixels
 
 
@@ -35,9 +36,9 @@ class LoopConfig:
         weights: of the objective's terms.
     """
 
-    iterations: int = 100
+    iterations: int = 60
     patience: int = 30
-    rotation_lr: float = 0.01
+    rotation_lr: float = 0.005
     height_lr: float = 0.1
     albedo_lr: float = 0.01
     shape_lr: float = 0.01
@@ -101,7 +102,11 @@ def turn(
         refined, gate, fused = seen, torch.ones_like(rendered.alpha), seen
     else:
         said = refiner(_channels(target.photo), _channels(given), _channels(solid))
-        refined, gate, fused = _pixels(said.refined), said.gate[0, 0], _pixels(said.fused)
+        refined = _pixels(said.refined)
+        # A first map that is known to be good is held: two estimates weigh by their squared concentrations.
+        held = target.trust**2 / (target.trust**2 + REFINER_TRUST**2)
+        gate = held + (1 - held) * said.gate[0, 0]
+        fused = unit(gate[..., None] * given + (1 - gate[..., None]) * refined) * solid
         if stages == "refiner":
             fused = refined
         elif stages == "no-gate":

@@ -21,18 +21,20 @@ from maquette.geometry.rotation import facing_rotation
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.baselines import flat, inflate
-from maquette.methods.clone.loop import Fitted, LoopConfig, Round, fit, turn
-from maquette.methods.clone.objective import Target
-from maquette.methods.clone.surface import Surface, camera_of, finer, gaussians_of, start
+from maquette.methods.clone.loop import REFINER_TRUST, Fitted, LoopConfig, Round, fit, turn
+from maquette.methods.clone.objective import Target, settled
+from maquette.methods.clone.surface import Surface, camera_of, finer, gaussians_of, normals_of, start
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import reorient, resize
 from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
 from maquette.render.splat.projected import FILTER_PX2
+from maquette.render.splat.rasterize import rasterize
 from maquette.shading.kernel import LightKernel, fit_light, neutral_light
 from maquette.types import Camera, Gaussians, NormalMap, Photo
 
 COARSE_PX, FINE_PX = 128, 256
+FINE_SHARE = 6  # of the iterations at the second resolution, one in so many
 HELD_OUT = 0.05  # of the object's pixels
 GUESS_RAD = 0.5  # what the inflated silhouette is wrong by on held-out renders of our own, on average
 _TRUST_AT = 10.0  # concentration at which a first normal holds with the weight of the objective's anchor
@@ -115,18 +117,23 @@ class Clone:
         first = _first(photo, self.first)
         refiner = copy.deepcopy(self.refiner).requires_grad_(True)
         sides = _sides(window.height, self.fine)
-        surface, light, target, fitted, before = None, None, None, None, 0
-        for level, side in enumerate(sides):
-            coarse, target = target, _target(photo, first, window, side)
-            if surface is None or light is None or coarse is None:
-                surface, light = _start(target)
-            else:
-                surface = finer(surface, coarse.mask, side)
-            config = self.config if level == 0 else replace(self.config, iterations=max(self.config.iterations // 4, 1))
-            fitted = fit(surface, light, refiner, target, config, _counting_from(before, report))
-            surface, light, before = fitted.surface, fitted.light, before + fitted.iteration
-        assert fitted is not None and target is not None
-        return self._result(photo, first, window, target, fitted, before)
+        target = _target(photo, first, window, sides[0])
+        # A guess isn't worth starting from when the refiner can better it.
+        better = first.concentration is None and self.config.stages in ("all", "no-gate")
+        if better:
+            target = _trusting(target, _refined(target, refiner))
+        surface, light = _start(target)
+        fitted = fit(surface, light, refiner, target, self.config, report)
+        iterations = fitted.iteration
+        for side in sides[1:]:
+            surface = finer(fitted.surface, target.mask, side)
+            target = _target(photo, first, window, side)
+            if better:
+                target = _trusting(target, normals_of(surface))
+            shorter = replace(self.config, iterations=max(self.config.iterations // FINE_SHARE, 1))
+            fitted = fit(surface, fitted.light, refiner, target, shorter, _counting_from(iterations, report))
+            iterations += fitted.iteration
+        return self._result(photo, first, window, target, fitted, iterations)
 
     @torch.no_grad()
     def _result(
@@ -137,7 +144,9 @@ class Clone:
             fitted.surface, fitted.light, fitted.refiner, replace(target, photo=target.whole), self.config.stages
         )
         fused = unit(seen.fused + target.mask[..., None] * seen.fused.new_tensor([0.0, 0.0, 1e-6]))
-        normals, moved = _at_size_of(photo, first, window, target, fused)
+        given = _target(photo, first, window, len(target.mask))
+        begun = _begun(fitted.surface, given)
+        normals, moved = _at_size_of(photo, first, window, begun, fused)
         mask = mask_of(photo)
         known = (
             torch.full(mask.shape, GUESS_RAD) if first.concentration is None else expected_angle(first.concentration)
@@ -145,7 +154,11 @@ class Clone:
         # Two errors that know nothing of each other add up in squares.
         concentration = concentration_from_angle((known.square() + moved.square()).sqrt())
         side = len(target.mask)
-        turned = replace(fitted.surface, rotation=facing_rotation(fused), log_scale=_closed(fitted.surface.log_scale))
+        turned = replace(
+            fitted.surface,
+            rotation=facing_rotation(_turned(given.first, begun, fused)),
+            log_scale=_closed(fitted.surface.log_scale),
+        )
         return CloneResult(
             NormalMap(normals * mask[..., None], mask, concentration * mask),
             gaussians_of(turned, target.mask, fitted.light, encode=False),
@@ -237,32 +250,72 @@ def _filled(
 def _start(target: Target) -> tuple[Surface, LightKernel]:
     """Discs along the first normals, one albedo, and the light that suits both."""
     mask = target.mask
-    height = -integrate(NormalMap(target.first, mask)).depth.float()
-    facing = torch.where(mask[..., None], target.first, target.first.new_tensor([0.0, 0.0, 1.0]))
+    height = settled(-integrate(NormalMap(target.first, mask)).depth.float(), target.first, mask)
     linear = target.photo.clamp_min(0) ** 2.2
     color = linear[mask].mean(0)
     color = (_GREY * color / color.mean().clamp_min(1e-6)).clamp_min(0.02)
-    surface = start(facing, height)
+    surface = start(_facing(target), height)
     surface = replace(surface, log_albedo=surface.log_albedo + color.log())
     light = fit_light(linear, target.first, mask, color.expand_as(linear), start=neutral_light(), ridge=1e-2)
     return surface, light
 
 
+@torch.no_grad()
+def _refined(target: Target, refiner: Refiner) -> Float[Tensor, "side side 3"]:
+    solid = target.mask[..., None].to(target.photo)
+    photo, guess, mask = (image.permute(2, 0, 1)[None] for image in (target.photo, target.first, solid))
+    return _pixels(refiner(photo, guess, mask).fused)
+
+
+def _trusting(target: Target, first: Float[Tensor, "side side 3"]) -> Target:
+    """Another first map, worth what the refiner's are."""
+    solid = target.mask[..., None].to(first)
+    return replace(target, first=first.detach() * solid, trust=torch.full_like(target.trust, REFINER_TRUST))
+
+
+def _turned(
+    first: Float[Tensor, "side side 3"], begun: Float[Tensor, "side side 3"], fused: Float[Tensor, "side side 3"]
+) -> Float[Tensor, "side side 3"]:
+    """The first normals, turned as the loop turned what the rasterizer shows of them."""
+    vectors = (image.permute(2, 0, 1)[None] for image in (first, begun, fused))
+    return _pixels(reorient(*vectors))
+
+
+def _facing(target: Target) -> Float[Tensor, "side side 3"]:
+    """The first normals; towards the viewer outside of the object."""
+    return torch.where(target.mask[..., None], target.first, target.first.new_tensor([0.0, 0.0, 1.0]))
+
+
+def _begun(surface: Surface, target: Target) -> Float[Tensor, "side side 3"]:
+    """The first normals as the rasterizer shows them, at the heights that were found.
+
+    It blurs a little, and on a slope it favours the nearer side: half a degree on average, more than the loop may gain.
+    What the loop did is the turn from here, in which that cancels.
+    """
+    discs = start(_facing(target), surface.height)
+    return rasterize(gaussians_of(discs, target.mask, neutral_light()), camera_of(len(target.mask))).normals
+
+
 def _at_size_of(
-    photo: Photo, first: NormalMap, window: Window, target: Target, fused: Float[Tensor, "side side 3"]
+    photo: Photo,
+    first: NormalMap,
+    window: Window,
+    begun: Float[Tensor, "side side 3"],
+    fused: Float[Tensor, "side side 3"],
 ) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
     """The fused normals at the photo's size, and by how much (radians) they differ from the first ones.
 
-    The first normals keep detail that the working square has no room for: they are turned as the square's were. Nowhere
-    by more than they are expected to be wrong, if they say so: one photo doesn't tell enough for more.
+    The first normals keep detail that the working square has no room for: they are turned as the square's were, from
+    `begun` to `fused`. Nowhere by more than they are expected to be wrong, if they say so: one photo doesn't tell
+    enough for more.
     """
     mask, side = mask_of(photo), window.height
-    begun = window.cut(first.normals.permute(2, 0, 1))[None]
-    base, onto = (unit(resize(image.permute(2, 0, 1)[None], side), 1) for image in (target.first, fused))
-    turned = reorient(begun, base, onto)
+    given = window.cut(first.normals.permute(2, 0, 1))[None]
+    base, onto = (unit(resize(image.permute(2, 0, 1)[None], side), 1) for image in (begun, fused))
+    turned = reorient(given, base, onto)
     # Where the square sees nothing of the object, there is nothing to turn by.
     turned = torch.where(
-        ((base * base).sum(1, keepdim=True) > 0.5) & ((onto * onto).sum(1, keepdim=True) > 0.5), turned, begun
+        ((base * base).sum(1, keepdim=True) > 0.5) & ((onto * onto).sum(1, keepdim=True) > 0.5), turned, given
     )
     normals = unit(window.paste(turned[0], (mask.shape[0], mask.shape[1])).permute(1, 2, 0))
     if first.concentration is not None:

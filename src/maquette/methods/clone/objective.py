@@ -17,6 +17,7 @@ from maquette.losses import ssim
 from maquette.methods.clone.surface import Surface
 from maquette.types import RenderOutput
 
+_SETTLING = 80  # steps
 _ROUND = 1e-2  # where |x| becomes x^2: a corner at zero would stop Adam from settling
 
 
@@ -50,7 +51,7 @@ class Weights:
 
 
 THINNESS = 0.3  # of the smallest scale to the middle one: beyond it, the direction of the normal would be uncertain
-CHROMA_EDGE = 20.0  # a step of 1 / 20 in chromaticity is as much an edge of the albedo as it is none
+CHROMA_EDGE = 8.0  # a step of 1 / 8 in chromaticity is as much an edge of the albedo as it is none
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,22 @@ def _albedo_steps(log_albedo: Tensor, target: Target) -> Tensor:
 def _albedo_level(log_albedo: Tensor, inside: Tensor) -> Tensor:
     values = log_albedo[inside]
     return (values - values.mean(0)).square().sum(-1).mean()
+
+
+def settled(
+    height: Float[Tensor, "side side"], normals: Float[Tensor, "side side 3"], inside: Bool[Tensor, "side side"]
+) -> Float[Tensor, "side side"]:
+    """Heights that suit the objective's own measure of slopes; no map of normals is exactly a surface's.
+
+    Or the first turns of the loop would turn the normals to the heights, against all that the photo says.
+    """
+    height = height.clone().requires_grad_()
+    optimiser = torch.optim.Adam([height], lr=0.1, betas=(0.9, 0.99))
+    for _ in range(_SETTLING):
+        optimiser.zero_grad()
+        _slopes(height, normals, inside).backward()
+        optimiser.step()
+    return height.detach()
 
 
 def _slopes(height: Tensor, normals: Tensor, inside: Tensor) -> Tensor:

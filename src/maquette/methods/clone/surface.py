@@ -19,7 +19,8 @@ from maquette.methods.tiles import resize
 from maquette.shading.kernel import LightKernel, radiance
 from maquette.types import Camera, Gaussians
 
-_ALONG, _ACROSS = 0.7, 0.15  # first scales in the surface and along its normal, in pixels: thin from the start
+_ALONG, _ACROSS = 0.3, 0.1  # first scales in the surface and along its normal, in pixels: thin, and not wider than
+# the rasterizer's filter makes them, or the nearer side of a slope hides the pixels behind it
 _OPACITY = 0.95
 _LEAST_SCALE_PX, _MOST_SCALE_PX = 0.05, 2.0
 

@@ -91,8 +91,10 @@ def rasterize(
 def _assemble(
     blended: Blended, projected: Projected, middle: Tensor, background: Tensor | None, with_features: bool
 ) -> RenderOutput:
-    total, alpha = blended.total, blended.alpha
-    color, first, second = total[..., :3], total[..., 6], total[..., 7]
+    # One split: the gradient of every slice of its own would be an image of all channels.
+    color, normal, moments, features = blended.total.split([3, 3, 2, blended.total.shape[-1] - 8], -1)
+    first, second = moments.unbind(-1)
+    alpha = blended.alpha
     if background is not None:
         color = color + (1 - alpha)[..., None] * background.to(color)
     seen = alpha.detach() > 0
@@ -104,8 +106,8 @@ def _assemble(
         alpha=alpha,
         depth=torch.where(seen, middle + first / alpha.clamp_min(_LEAST_WEIGHT), 0.0),
         median_depth=median_depth,
-        normals=unit(total[..., 3:6]),
-        features=total[..., 8:] if with_features else None,
+        normals=unit(normal),
+        features=features if with_features else None,
         distortion=alpha * second - first * first,
         mean_px=projected.mean_px,
         visible=projected.visible,

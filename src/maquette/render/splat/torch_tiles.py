@@ -79,19 +79,21 @@ def blend(projected: Projected, channels: Float[Tensor, "n channels"], width: in
     order = torch.argsort(projected.depth.detach(), stable=True)
     order = order[projected.visible[order]]
     low, high = _extent(projected, order)
-    rows = []
+    boxes, members = [], []
     for top in range(0, height, TILE):
         in_row = (high[:, 1] > top) & (low[:, 1] < top + TILE)
-        columns = [
-            _blend_tile(
-                projected,
-                channels,
-                order[in_row & (high[:, 0] > left) & (low[:, 0] < left + TILE)],
-                (left, top, min(left + TILE, width), min(top + TILE, height)),
-            )
-            for left in range(0, width, TILE)
-        ]
-        rows.append([torch.cat(parts, 1) for parts in zip(*columns, strict=True)])
+        for left in range(0, width, TILE):
+            boxes.append((left, top, min(left + TILE, width), min(top + TILE, height)))
+            members.append(order[in_row & (high[:, 0] > left) & (low[:, 0] < left + TILE)])
+    # One lookup for all tiles: the gradient of one a tile would each be an array over all Gaussians.
+    packed = torch.cat([projected.mean_px, projected.conic, projected.opacity[:, None], channels], -1)
+    values = packed.index_select(0, torch.cat(members)).split([len(numbers) for numbers in members])
+    tiles = [_blend_tile(*given) for given in zip(values, members, boxes, strict=True)]
+    across = -(-width // TILE)
+    rows = [
+        [torch.cat(parts, 1) for parts in zip(*tiles[i : i + across], strict=True)]
+        for i in range(0, len(tiles), across)
+    ]
     total, alpha, median = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return Blended(total, alpha, median)
 
@@ -145,26 +147,24 @@ def _extent(projected: Projected, order: Tensor) -> tuple[Float[Tensor, "m 2"], 
     return center - half, center + half
 
 
-def _blend_tile(
-    projected: Projected, channels: Tensor, numbers: Tensor, box: tuple[int, int, int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _blend_tile(values: Tensor, numbers: Tensor, box: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """Total, alpha and median of the pixels in (left, top, right, bottom)."""
     left, top, right, bottom = box
-    like = channels
+    like = values
     x = torch.arange(left, right, dtype=like.dtype, device=like.device) + 0.5
     y = torch.arange(top, bottom, dtype=like.dtype, device=like.device) + 0.5
     pixels = torch.cartesian_prod(y, x).reshape(-1, 2).flip(-1)
-    a, b, c = projected.conic[numbers].unbind(-1)
-    dx, dy = (pixels[:, None, :] - projected.mean_px[numbers]).unbind(-1)
+    a, b, c, opacity = values[:, 2:6].unbind(-1)
+    dx, dy = (pixels[:, None, :] - values[:, :2]).unbind(-1)
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
-    alpha = (projected.opacity[numbers] * torch.exp(-power)).clamp_max(MOST_ALPHA)
+    alpha = (opacity * torch.exp(-power)).clamp_max(MOST_ALPHA)
     alpha = torch.where(alpha >= LEAST_ALPHA, alpha, 0.0)
     through = torch.cumprod(1 - alpha, -1)
     before = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], -1) if len(numbers) else through
     weights = alpha * before
     shape = (bottom - top, right - left)
     return (
-        (weights @ channels[numbers]).reshape(*shape, -1),
+        (weights @ values[:, 6:]).reshape(*shape, -1),
         weights.sum(-1).reshape(shape),
         _median(through.detach(), numbers).reshape(shape),
     )
