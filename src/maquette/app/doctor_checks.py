@@ -11,6 +11,10 @@ import tempfile
 from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Broken(Exception):
@@ -167,24 +171,49 @@ def shipped_weights() -> list[str]:
 
 
 def weights(name: str) -> Callable[[], str]:
-    """The trial of shipped weights: a small ball is predicted."""
+    """The trial of shipped weights: they are given a small ball."""
+    return (lambda: _refiner_weights(name)) if name.startswith("clone-") else (lambda: _nirne_weights(name))
 
-    def trial() -> str:
-        import torch
 
-        from maquette.methods.nirne import NiRNE
-        from maquette.types import Photo
+def _nirne_weights(name: str) -> str:
+    from maquette.methods.nirne import NiRNE
+    from maquette.types import Photo
 
-        axis = torch.linspace(-1.1, 1.1, 32)
-        mask = axis[:, None] ** 2 + axis[None] ** 2 < 1
-        method = NiRNE.from_pretrained(name, size_px=32, mirrored=False)
-        normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
-        unit = torch.allclose(normals.norm(dim=-1), mask.float(), atol=1e-3)
-        _expect(unit and bool(torch.isfinite(normals).all()), "the normals that they give aren't of unit length")
-        count = sum(parameter.numel() for parameter in method.net.parameters())
-        return f"{count / 1e6:.1f} million parameters, trained at {method.net.config.size_px} px"
+    mask = _ball()
+    method = NiRNE.from_pretrained(name, size_px=32, mirrored=False)
+    normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
+    return _described(method.net, method.net.config.size_px, normals, mask)
 
-    return trial
+
+def _refiner_weights(name: str) -> str:
+    import torch
+
+    from maquette.io.checkpoints import load_network
+    from maquette.nets.refiner import Refiner, RefinerConfig
+
+    mask = _ball()
+    refiner = load_network(name, RefinerConfig, Refiner)
+    solid = mask[None, None].float()
+    facing = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1) * solid
+    with torch.inference_mode():
+        normals = refiner(solid.expand(-1, 3, -1, -1) * 0.5, facing, solid).fused[0].permute(1, 2, 0)
+    return _described(refiner, refiner.config.size_px, normals, mask)
+
+
+def _ball() -> "Tensor":
+    import torch
+
+    axis = torch.linspace(-1.1, 1.1, 32)
+    return axis[:, None] ** 2 + axis[None] ** 2 < 1
+
+
+def _described(network: "nn.Module", size_px: int, normals: "Tensor", mask: "Tensor") -> str:
+    import torch
+
+    unit = torch.allclose(normals.norm(dim=-1), mask.float(), atol=1e-3)
+    _expect(unit and bool(torch.isfinite(normals).all()), "the normals that they give aren't of unit length")
+    count = sum(parameter.numel() for parameter in network.parameters())
+    return f"{count / 1e6:.1f} million parameters, trained at {size_px} px"
 
 
 def mitsuba() -> str:
