@@ -23,9 +23,9 @@ class LossWeights:
 
     ssim: float = 0.2
     refined: float = 0.5
-    contour: float = 0.001
-    curl: float = 0.001
-    shaded: float = 0.25
+    contour: float = 0.01
+    curl: float = 0.01
+    shaded: float = 1.0
     light_trust: float | None = None
 
 
@@ -75,6 +75,11 @@ TRAINING: dict[str, RefinerTraining] = {
         (Phase(64, 3000, 16, 6e-4, 3e-4, shapes=744), Phase(128, 1600, 8, 3e-4, 2e-6, shapes=744)),
         bf16=True,
     ),
-    # For weights that are trained already (`--init`).
-    "refine": RefinerTraining(PRESETS["small"], (Phase(128, 600, 8, 2e-4, 2e-6, shapes=744),), bf16=True),
+    # For weights that are trained already (`--init`): better on silhouettes, worse on predictions.
+    "refine": RefinerTraining(
+        PRESETS["small"],
+        (Phase(128, 600, 8, 2e-4, 2e-6, shapes=744),),
+        LossWeights(contour=0.001, curl=0.001, shaded=0.25),
+        bf16=True,
+    ),
 }

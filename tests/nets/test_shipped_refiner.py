@@ -1,0 +1,52 @@
+"""The refiner that ships, on a ball of plaster whose normals are known."""
+
+import json
+from importlib import resources
+
+import pytest
+import torch
+
+from maquette.geometry.vectors import unit
+from maquette.io.checkpoints import load_network
+from maquette.nets.nirne import normalise_exposure
+from maquette.nets.refiner import Refiner, RefinerConfig
+
+
+@pytest.fixture(scope="module")
+def refiner() -> Refiner:
+    return load_network("clone-small", RefinerConfig, Refiner).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def ball() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Photo, true normals and mask, 128 pixels, lit from above on the left."""
+    axis = ((torch.arange(128) + 0.5) / 64 - 1) / 0.9
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    mask = (x * x + y * y < 1).float()[None, None]
+    normals = unit(torch.stack([x, y, (1 - x * x - y * y).clamp_min(0).sqrt()])[None], 1) * mask
+    toward = unit(torch.tensor([-0.4, 0.5, 0.77])).reshape(1, 3, 1, 1)
+    lit = (normals * toward).sum(1, keepdim=True).clamp_min(0) + 0.05
+    return normalise_exposure(0.6 * lit.expand(-1, 3, -1, -1), mask), normals, mask
+
+
+def degrees(one: torch.Tensor, other: torch.Tensor, mask: torch.Tensor) -> float:
+    return float(torch.acos((one * other).sum(1, keepdim=True)[mask > 0].clamp(-1, 1)).rad2deg().mean())
+
+
+def test_of_a_wall_it_makes_most_of_a_ball(refiner, ball):
+    photo, normals, mask = ball
+    wall = torch.zeros_like(normals)
+    wall[:, 2:] = mask
+    assert degrees(refiner(photo, wall, mask).fused, normals, mask) < 0.5 * degrees(wall, normals, mask)
+
+
+def test_of_true_normals_the_gate_keeps_what_the_refiner_would_lose(refiner, ball):
+    photo, normals, mask = ball
+    out = refiner(photo, normals, mask)
+    assert degrees(out.fused, normals, mask) < 0.7 * degrees(out.refined, normals, mask) < 7
+
+
+def test_the_card_says_that_no_normal_was_a_label():
+    card = json.loads((resources.files("maquette.weights") / "clone-small" / "card.json").read_text())
+    assert "no normal in any loss" in card["supervision"]
+    assert card["steps"] == sum(phase["steps"] for phase in card["phases"])
