@@ -145,7 +145,8 @@ def _fit(case: LitSample, first: NormalMap, variant: str, refiner: Refiner, conf
         config = replace(config, iterations=1, stages="gaussians")
     else:
         config = replace(config, stages=variant)
-    result = Clone(refiner, lambda _: first, config).fit(case.sample.photo)
+    start = inflate if first.concentration is None else lambda _: first
+    result = Clone(refiner, start, config).fit(case.sample.photo)
     seconds = time.perf_counter() - begun
     normals = first if variant == "initial" else result.normal_map
     known = first.concentration

@@ -78,16 +78,6 @@ def test_the_timestep_and_both_inputs_matter():
         assert not torch.allclose(net(*changed).fused - changed[1], residual, atol=1e-3)
 
 
-def test_scale_and_shift_sharpen_the_gate_alone():
-    net, sharp = perturbed(), made(gate_scale=3.0, gate_shift=-0.5)
-    sharp.load_state_dict(net.state_dict())
-    photo, normals, mask = inputs(1, 32, 32)
-    plain, sharpened = net(photo, normals, mask), sharp(photo, normals, mask)
-    assert torch.equal(sharpened.refined, plain.refined)
-    wanted = torch.sigmoid(3 * (torch.logit(plain.gate) + 0.5)) * mask
-    assert torch.allclose(sharpened.gate[mask > 0], wanted[mask > 0], atol=1e-5)
-
-
 def test_what_lies_outside_the_mask_of_the_normals_does_not_matter():
     net = perturbed()
     photo, normals, mask = inputs(1, 32, 32)

@@ -49,16 +49,12 @@ class RefinerConfig:
         channels: of each stream at 1/2, 1/4, 1/8, 1/16 of the resolution.
         blocks: residual blocks per level of each stream and of the decoder.
         timestep: the constant t, in 0..1.
-        gate_scale, gate_shift: gate = sigmoid(gate_scale * (what its layers say - gate_shift)); 1 and 0 in training.
-            Reprojection alone trusts inputs that are good too little; both numbers are chosen afterwards.
         size_px: side of the square that the weights were trained on last.
     """
 
     channels: tuple[int, ...] = (24, 48, 96, 128)
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     timestep: float = 0.5
-    gate_scale: float = 1.0
-    gate_shift: float = 0.0
     size_px: int = 128
 
     def __post_init__(self) -> None:
@@ -150,8 +146,7 @@ class Refiner(nn.Module):
         # A direction in bfloat16 would be 0.2 degrees coarse: sums of normals are made in their own precision.
         residual = self.residual(torch.cat([x, seen, normals], 1)).to(normals.dtype)
         refined = unit(normals + residual * mask, 1)
-        said = self.gate(torch.cat([x, normals, refined], 1)).to(normals.dtype)
-        gate = torch.sigmoid(self.config.gate_scale * (said - self.config.gate_shift))
+        gate = torch.sigmoid(self.gate(torch.cat([x, normals, refined], 1)).to(normals.dtype))
         fused = unit(gate * normals + (1 - gate) * refined, 1)
         return RefinerOutput(refined, gate * mask, fused)
 

@@ -98,10 +98,10 @@ def run(
     from maquette.app.video import write_film
     from maquette.io.images import write_png8
     from maquette.io.splats.files import write_splats
+    from maquette.methods.clone.method import FINE_SHARE
 
     history = History(photo) if options.history else None
-    # The second resolution has a quarter of the iterations.
-    task = progress.add_task(stem, total=clone.config.iterations + max(clone.config.iterations // 4, 1))
+    task = progress.add_task(stem, total=clone.config.iterations + max(clone.config.iterations // FINE_SHARE, 1))
     show = _follow(progress, task, stem)
 
     def report(iteration: int, terms: dict[str, float], seen: "Round") -> None:

@@ -100,8 +100,6 @@ def refiner(
     scale: float = 1.0,
     seed: int = 0,
     init: str | None = None,
-    gate_scale: float = 1.5,
-    gate_shift: float = -5.0,
 ) -> None:
     """Train CLONE's refiner and gate, by reprojection: no normal enters the loss.
 
@@ -117,8 +115,6 @@ def refiner(
         scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
         seed: of initial weights and batches.
         init: weights to start from, a name or a folder; random ones if not given.
-        gate_scale: of the exported gate's logits, once they are shifted; in training it is 1.
-        gate_shift: of the exported gate's logits: the lower, the more an input is trusted; in training it is 0.
     """
     from dataclasses import replace
 
@@ -163,9 +159,8 @@ def refiner(
             progress.update(task, completed=line["step"], note=f"reprojection {line['fused']:.3f}")
 
         net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report, init=initial)
-    save_checkpoint(target, replace(net.config, gate_scale=gate_scale, gate_shift=gate_shift), net.state_dict())
+    save_checkpoint(target, net.config, net.state_dict())
     card = describe_refiner_run(target.name, config, run, {"shapes": data}, place, init)
-    card["gate"] = {"scale": gate_scale, "shift": gate_shift}  # the held-out errors above are those without
     write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
     print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
 

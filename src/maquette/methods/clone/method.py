@@ -37,6 +37,7 @@ COARSE_PX, FINE_PX = 128, 256
 FINE_SHARE = 6  # of the iterations at the second resolution, one in so many
 HELD_OUT = 0.05  # of the object's pixels
 GUESS_RAD = 0.5  # what the inflated silhouette is wrong by on held-out renders of our own, on average
+ASSUMED = 8.0  # concentration of a first map that doesn't say: 14 degrees
 _TRUST_AT = 10.0  # concentration at which a first normal holds with the weight of the objective's anchor
 _MOST_TRUST = 3.0
 _GREY = 0.7  # first albedo, on average over the colours
@@ -74,7 +75,8 @@ class Clone:
 
     Attributes:
         refiner: refiner and gate; every photo fits a copy.
-        first: gives the normals to start from; by default the inflated silhouette, a neutral start.
+        first: gives the normals to start from; by default the inflated silhouette, a neutral start. The baselines count
+            as guesses, others as they say, or as `ASSUMED`.
         config: how the loop runs.
         fine: whether a second, shorter loop works at up to `FINE_PX` pixels.
     """
@@ -154,11 +156,10 @@ class Clone:
         # Two errors that know nothing of each other add up in squares.
         concentration = concentration_from_angle((known.square() + moved.square()).sqrt())
         side = len(target.mask)
-        turned = replace(
-            fitted.surface,
-            rotation=facing_rotation(_turned(given.first, begun, fused)),
-            log_scale=_closed(fitted.surface.log_scale),
-        )
+        answer = _turned(given.first, begun, fused)
+        if first.concentration is not None:
+            answer = turned_at_most(given.first, answer, expected_angle(given.trust * _TRUST_AT))
+        turned = replace(fitted.surface, rotation=facing_rotation(answer), log_scale=_closed(fitted.surface.log_scale))
         return CloneResult(
             NormalMap(normals * mask[..., None], mask, concentration * mask),
             gaussians_of(turned, target.mask, fitted.light, encode=False),
@@ -184,7 +185,7 @@ def _first(photo: Photo, first: First | None) -> NormalMap:
     """The normals to start from: those asked for, or the silhouette's; a photo without one starts flat."""
     mask = mask_of(photo)
     if first is None:
-        return flat(photo) if bool(mask.all()) else inflate(photo)
+        first = flat if bool(mask.all()) else inflate
     found = first(photo)
     if found.normals.shape[:2] != photo.rgb.shape[:2]:
         raise InputError(
@@ -194,6 +195,8 @@ def _first(photo: Photo, first: First | None) -> NormalMap:
     missing = mask & ~found.mask
     normals = torch.where(missing[..., None], found.normals.new_tensor([0.0, 0.0, 1.0]), found.normals)
     known = found.concentration
+    if known is None and first not in (flat, inflate):
+        known = torch.full(mask.shape, ASSUMED)
     return NormalMap(normals, mask, None if known is None else torch.where(missing, 0.0, known))
 
 
