@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from maquette.app.pictures import normals_in_colour
+from maquette.app.splat_pictures import codes
 from maquette.methods.clone.loop import Round
 from maquette.methods.clone.method import in_square
 from maquette.methods.clone.surface import displayed
@@ -105,11 +106,11 @@ def frame(shown: Float[Tensor, "side side 3"], seen: Round, note: str) -> UInt8[
     assert albedo is not None
     albedo = displayed(albedo / seen.rendered.alpha.clamp_min(0.05)[..., None]) * inside
     pictures = [
-        _codes(shown),
-        _codes(seen.shaded.detach()),
+        codes(shown),
+        codes(seen.shaded.detach()),
         normals_in_colour(NormalMap((seen.fused * inside).detach(), mask)),
-        _codes((seen.gate * mask).detach()[..., None].expand(-1, -1, 3)),
-        _codes(albedo.detach()),
+        codes((seen.gate * mask).detach()[..., None].expand(-1, -1, 3)),
+        codes(albedo.detach()),
     ]
     sheet = Image.new("RGB", (PANEL_PX * len(pictures), PANEL_PX + LABEL_PX), _INK)
     draw = ImageDraw.Draw(sheet)
@@ -128,10 +129,6 @@ def _photo_in_square(photo: Photo, side: int) -> Float[Tensor, "side side 3"]:
     """In display values, exposed as the loop sees it."""
     linear, mask = in_square(photo, object_window(photo), side)
     return normalise_exposure(linear.permute(2, 0, 1)[None], mask[None, None].float())[0].permute(1, 2, 0)
-
-
-def _codes(shares: Float[Tensor, "height width 3"]) -> UInt8[Tensor, "height width 3"]:
-    return (shares.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _font(size: int) -> Any:

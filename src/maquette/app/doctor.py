@@ -87,7 +87,7 @@ def list_checks() -> list[Check]:
     return [
         Check("python", "everything", do.python),
         Check("torch", "every network", do.torch_on_the_cpu),
-        Check("numba", "the data engine", do.numba_compiles),
+        Check("numba", "the data engine, splats on the CPU", do.numba_compiles),
         Check("scipy", "solvers", do.scipy_solves),
         Check("images", "PNG, JPEG, WebP, TIFF", do.images),
         Check("exr", "EXR files", do.exr),

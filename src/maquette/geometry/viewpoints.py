@@ -16,7 +16,7 @@ _LEFT_OUT = 0.01  # of the points, at each end of each axis: strays would make e
 
 
 def spread(points: Float[Tensor, "n 3"], radius: Float[Tensor, " n"]) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:
-    """The corners of a box around balls; of more than a hundred, the outermost hundredth on each side doesn't count.
+    """The corners of a box around balls; of a hundred or more, the outermost hundredth on each side doesn't count.
 
     Args:
         points: their centres, at least one.
