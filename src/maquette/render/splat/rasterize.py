@@ -7,6 +7,7 @@ them compute what `maquette.render.splat.torch_tiles` does; see docs/rasterizer.
 """
 
 from importlib import import_module
+from math import isfinite
 from typing import cast
 
 import torch
@@ -49,14 +50,15 @@ def rasterize(
         antialiased: dim Gaussians smaller than a pixel by what the filter makes them grow (Mip-Splatting, Yu et al.
             2024).
         near: nearest depth that a pinhole camera draws, in scene units.
-        backend: `numba`, `triton`, `gsplat`, `torch`, or `auto`: `triton` for CUDA tensors, for others `numba` if
-            they are float32 and `torch` if float64.
+        backend: `numba`, `triton`, `gsplat`, `torch`, or `auto`: for float32 `triton` on CUDA and `numba` on the CPU,
+            for other types `torch`.
 
     Raises:
-        InputError: values that no Gaussian has (not finite, a negative scale, an opacity outside of 0..1), an empty
-            image, or a backend that isn't there.
+        InputError: values that no Gaussian has (not finite, a negative scale, an opacity outside of 0..1) or no
+            camera, an empty image, or a backend that isn't there.
     """
-    _require_sound(gaussians, camera)
+    _require_camera(camera, intrinsics, near)
+    _require_sound(gaussians)
     mean = gaussians.mean
     module = _backend(backend, mean)
     pose = camera.camera_to_world.to(mean)
@@ -130,20 +132,31 @@ def _middle_depth(projected: Projected) -> Tensor:
 
 def _backend(name: str, mean: Tensor) -> Backend:
     if name == "auto":
-        name = "triton" if mean.is_cuda else "numba" if mean.dtype == torch.float32 else "torch"
+        name = ("triton" if mean.is_cuda else "numba") if mean.dtype == torch.float32 else "torch"
     if name not in BACKENDS:
         raise InputError(f"rasterize: no backend {name!r}; choose auto, {', '.join(BACKENDS)}")
     if name == "numba" and (mean.is_cuda or mean.dtype != torch.float32):
         raise InputError(f"rasterize: numba takes float32 on the CPU, not {mean.dtype} on {mean.device}; use auto")
-    return cast(Backend, import_module(BACKENDS[name]))
+    module = import_module(BACKENDS[name])
+    if name == "gsplat" and (missing := module.why_not()):  # its projection is triton's, which would speak of itself
+        raise InputError(f"rasterize: the backend gsplat isn't available: {missing}; use auto, or torch")
+    return cast(Backend, module)
 
 
-def _require_sound(gaussians: Gaussians, camera: Camera) -> None:
-    if camera.width < 1 or camera.height < 1 or not camera.focal_px > 0:
+def _require_camera(camera: Camera, intrinsics: Tensor | None, near: float) -> None:
+    numbers = (camera.focal_px, *camera.center_px) if intrinsics is None else tuple(intrinsics.detach().tolist())
+    if camera.width < 1 or camera.height < 1 or not numbers[0] > 0:
         raise InputError(
-            f"rasterize: a camera of {camera.width}x{camera.height} px and a focal length of {camera.focal_px} px;"
+            f"rasterize: a camera of {camera.width}x{camera.height} px and a focal length of {numbers[0]} px;"
             " all must be positive"
         )
+    if not near > 0:
+        raise InputError(f"rasterize: near is {near}; it must be above 0")
+    if not all(map(isfinite, numbers)) or not bool(torch.isfinite(camera.camera_to_world.detach()).all()):
+        raise InputError("rasterize: the camera's numbers or its camera_to_world aren't finite")
+
+
+def _require_sound(gaussians: Gaussians) -> None:
     for name in ("mean", "scale", "rotation", "opacity", "sh", "features"):
         values = getattr(gaussians, name)
         if values is not None and not bool(torch.isfinite(values.detach().sum())):

@@ -84,7 +84,7 @@ def blend(projected: Projected, channels: Float[Tensor, "n channels"], width: in
 def require_ready(name: str, missing: str, like: Tensor) -> None:
     """Raise an InputError for a backend that isn't there, or that can't take such tensors."""
     if missing:
-        raise InputError(f"rasterize: the backend {name} isn't available: {missing}; use auto")
+        raise InputError(f"rasterize: the backend {name} isn't available: {missing}; use auto, or torch")
     if like.dtype != torch.float32 or not (like.is_cuda or _interpreted()):
         raise InputError(f"rasterize: {name} takes float32 on a GPU, not {like.dtype} on {like.device}; use auto")
 
