@@ -85,6 +85,7 @@ def test_one_camera_without_frames(tmp_path):
     [
         ({"camera_model": "OPENCV_FISHEYE"}, "'OPENCV_FISHEYE' is no pinhole; undistort"),
         ({"camera_model": "EQUIRECTANGULAR"}, "'EQUIRECTANGULAR' is no pinhole"),
+        ({"camera_model": None, "is_fisheye": True}, "is_fisheye, no pinhole; undistort"),
         ({"camera_model": ["PINHOLE"]}, "no pinhole"),
         (
             {"k1": 0.1, "p2": -1e-3},

@@ -142,6 +142,8 @@ def _require_pinhole(where: str, values: dict[str, Any]) -> bool:
     if model == _ORTHOGRAPHIC:
         return True
     right = "undistort the images first (COLMAP's image_undistorter gives PINHOLE cameras)"
+    if values.get("is_fisheye"):  # how instant-ngp's files say it
+        raise InputError(f"{where}: the camera is_fisheye, no pinhole; {right}")
     if model not in _PINHOLES:
         raise InputError(f"{where}: the camera_model {model!r} is no pinhole; {right}")
     bent = [f"{key} = {_number(where, values, key):g}" for key in _DISTORTIONS if values.get(key)]
