@@ -87,6 +87,8 @@ def packages_folder() -> Path:
 
 def install(folder: Path) -> None:
     """Put the packages into a folder, with npm."""
+    if shutil.which("npm") is None:
+        raise SystemExit("no npm on the path; install Node.js 20 or later")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "package.json").write_text('{"private": true}')
     # No package's own install script has anything to do here.

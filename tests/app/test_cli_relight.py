@@ -91,6 +91,7 @@ def test_orbit_gif_repeats(hemisphere, tmp_path):
         (["-o", "FILE/a.png"], "cannot write"),
         (["--orbit", "FILE/a.mp4"], "cannot write"),
         (["--orbit", "FILE/a.gif"], "cannot write"),
+        (["-o", "a.png", "--axes", "rdf"], "--axes rdf: is that of a splat"),
     ],
 )
 def test_mistakes_are_one_line(hemisphere, tmp_path, capfd, monkeypatch, arguments, message):

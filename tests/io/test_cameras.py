@@ -92,6 +92,7 @@ def test_one_camera_without_frames(tmp_path):
             r"OPENCV camera is distorted \(k1 = 0.1, p2 = -0.001\); a pinhole is needed: undistort",
         ),
         ({"camera_model": "SIMPLE_RADIAL", "k1": 0.1}, "SIMPLE_RADIAL camera is distorted"),
+        ({"camera_model": "ORTHOGRAPHIC", "k1": 0.1}, "ORTHOGRAPHIC camera is distorted"),
         ({"camera_model": "FULL_OPENCV"}, "no pinhole"),
         ({"k1": "much"}, "k1 is 'much'; a finite number"),
         ({"fl_y": 155}, "aren't square .*scale the images' height, h, fl_y and cy by 0.96774"),

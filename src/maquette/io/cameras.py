@@ -139,17 +139,15 @@ def _camera(path: Path, where: str, values: dict[str, Any]) -> Camera:
 def _require_pinhole(where: str, values: dict[str, Any]) -> bool:
     """Whether the camera is orthographic; raises unless it is that or a pinhole."""
     model = values.get("camera_model", "PINHOLE")
-    if model == _ORTHOGRAPHIC:
-        return True
     right = "undistort the images first (COLMAP's image_undistorter gives PINHOLE cameras)"
     if values.get("is_fisheye"):  # how instant-ngp's files say it
         raise InputError(f"{where}: the camera is_fisheye, no pinhole; {right}")
-    if model not in _PINHOLES:
+    if model not in (*_PINHOLES, _ORTHOGRAPHIC):
         raise InputError(f"{where}: the camera_model {model!r} is no pinhole; {right}")
     bent = [f"{key} = {_number(where, values, key):g}" for key in _DISTORTIONS if values.get(key)]
     if bent:
         raise InputError(f"{where}: the {model} camera is distorted ({', '.join(bent)}); a pinhole is needed: {right}")
-    return False
+    return model == _ORTHOGRAPHIC
 
 
 def _focal(where: str, values: dict[str, Any], width: int) -> float:

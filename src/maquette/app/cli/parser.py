@@ -10,6 +10,7 @@ from maquette.app.method_names import FORMS, METHODS, read_method
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
 
+AXES = ("rub", "rdf", "luf", "ruf", "rdb", "ldb", "lub", "ldf")  # of splat files
 CONVENTIONS = tuple(CAMERA_FRAMES)
 FORMATS = ("png16", "png8", "exr", "npy")
 METHOD_HELP = f"{', '.join(METHODS)}, or a model of one's own: {FORMS}; default: %(default)s"

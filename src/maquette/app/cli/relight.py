@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.app.cli.inputs import SPLAT_SUFFIXES, is_normal_map
-from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.cli.parser import AXES, CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def main(argv: list[str]) -> int:
     show_warnings_in_one_line()
     if options.input.suffix.lower() in SPLAT_SUFFIXES:
         return _relight_splat(options)
+    if options.axes is not None:
+        raise InputError(f"--axes {options.axes}: is that of a splat; {options.input} is none")
 
     from maquette.app.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
     from maquette.app.video import require_film_suffix, write_film
@@ -68,7 +70,7 @@ def _relight_splat(options: argparse.Namespace) -> int:
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
-    gaussians = on_device(read_splats(options.input), resolve_device(options.device))
+    gaussians = on_device(read_splats(options.input, options.axes), resolve_device(options.device))
     scene = relightable(gaussians, str(options.input), _SPLAT_PX, _SPLAT_PX)
     if options.output is not None:
         write_png8(options.output, picture(scene, options.azimuth, options.elevation))
@@ -110,6 +112,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--convention", choices=CONVENTIONS, default="opengl", help="of a normal map; default: %(default)s"
     )
+    parser.add_argument("--axes", choices=AXES, help="of a splat: right|left, up|down, back|forward; default: its own")
     add_prediction_options(parser)
     return parser.parse_args(argv)
 

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.parser import Parser
+from maquette.app.cli.parser import AXES, Parser
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.types import Camera, Gaussians
 
 WHAT = ("color", "normals", "depth", "alpha")
-AXES = ("rub", "rdf", "luf", "ruf", "rdb", "ldb", "lub", "ldf")
 _SIZE = (768, 768)
 _MOST_SIDE_PX = 8192
 _MOST_FRAMES = 3600

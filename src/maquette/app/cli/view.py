@@ -5,8 +5,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from maquette.app.cli.parser import CONVENTIONS, Parser, show_warnings_in_one_line
-from maquette.app.cli.render import AXES
+from maquette.app.cli.parser import AXES, CONVENTIONS, Parser, show_warnings_in_one_line
 from maquette.errors import InputError
 
 _PORT = 8080
