@@ -34,6 +34,7 @@ from maquette.io.images import read_mask, read_photo
 from maquette.io.lights import Lights, read_lights
 from maquette.methods.photometric import circle_of_mask, photometric_stereo, sphere_normals
 from maquette.metrics import angle_between_deg
+from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import Solver, solve_shading
 from maquette.types import Photo
 
@@ -62,14 +63,6 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def ring(count: int = 9, elevation_deg: float = 45.0) -> Float[Tensor, "frames 3"]:
-    """RoSE's lights: clockwise from above, as its released code has them."""
-    azimuth = torch.arange(count, dtype=torch.float64) * 2 * torch.pi / count
-    elevation = torch.full_like(azimuth, float(np.radians(elevation_deg)))
-    across = elevation.cos()
-    return torch.stack([across * azimuth.sin(), across * azimuth.cos(), elevation.sin()], dim=-1)
-
-
 def hemisphere(count: int, random: torch.Generator) -> Float[Tensor, "pixels 3"]:
     """Normals spread evenly over the hemisphere that faces the viewer."""
     z = torch.rand(count, generator=random, dtype=torch.float64)
@@ -81,7 +74,7 @@ def hemisphere(count: int, random: torch.Generator) -> Float[Tensor, "pixels 3"]
 def simulated(pixels: int) -> Iterator[tuple[str, Case]]:
     """Shadings of the ring, each case with a defect of its own."""
     random = torch.Generator().manual_seed(0)
-    lights, normals = ring(), hemisphere(pixels, random)
+    lights, normals = ring_lights(), hemisphere(pixels, random)
     clean = (lights @ normals.T).clamp_min(0)
     noise = torch.randn(clean.shape, generator=random, dtype=torch.float64)
     dimmed = torch.rand(clean.shape, generator=random, dtype=torch.float64) < 0.1
@@ -146,7 +139,7 @@ def grey_sphere(data: Path, encoding: Any) -> dict[str, float | None]:
 def timing(pixels: int, few: int) -> dict[str, float | None]:
     """Seconds a pixel of the solvers and of the peers, for 20 lights."""
     random = torch.Generator().manual_seed(1)
-    lights = ring(20, 50.0)
+    lights = ring_lights(20, 50.0)
     clean = (lights @ hemisphere(pixels, random).T).clamp_min(0)
     shadings = (clean + NOISE * torch.randn(clean.shape, generator=random, dtype=torch.float64)).clamp_min(0)
     found: dict[str, float | None] = {}
