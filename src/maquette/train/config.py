@@ -29,8 +29,26 @@ class Phase:
     data: str = "shapes"
 
 
+class Schedule:
+    """Phases, one after the other."""
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+    def spans(self) -> Iterator[tuple[Phase, int, int]]:
+        """Every phase with its first step and the one after its last."""
+        first = 0
+        for phase in self.phases:
+            yield phase, first, first + phase.steps
+            first += phase.steps
+
+
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Schedule):
     """A training run.
 
     Attributes:
@@ -47,18 +65,6 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     bf16: bool = False
-
-    @property
-    def steps(self) -> int:
-        """Of all phases."""
-        return sum(phase.steps for phase in self.phases)
-
-    def spans(self) -> Iterator[tuple[Phase, int, int]]:
-        """Every phase with its first step and the one after its last."""
-        first = 0
-        for phase in self.phases:
-            yield phase, first, first + phase.steps
-            first += phase.steps
 
     def build(self) -> NiRNE:
         """The network with fresh weights."""

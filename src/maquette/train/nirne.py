@@ -18,7 +18,6 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from maquette.errors import InputError
 from maquette.losses import angle, angular_von_mises_fisher, masked_mean
 from maquette.nets.nirne import NiRNE, normalise_exposure
 from maquette.synth.photo import photograph
@@ -26,8 +25,8 @@ from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, make_batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase, TrainConfig
+from maquette.train.steps import open_data, update
 
-EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
 VALIDATION_VIEWS = 192
 
 
@@ -66,7 +65,7 @@ def train(
     for phase, first, last in config.spans():
         if state.step >= last:
             continue
-        data = _open(folders, phase)
+        data = open_data(folders, phase)
         _freeze(state.model, phase.stage)
         while state.step < last:
             if phase.stage == 2 and state.step == first:
@@ -148,25 +147,12 @@ def _step(
     rank: int,
 ) -> dict[str, float]:
     """One optimiser step; `done` steps of the phase lie behind."""
-    progress = done / phase.steps
-    lr = phase.lr_end + 0.5 * (phase.lr - phase.lr_end) * (1 + math.cos(math.pi * progress))
-    lr *= min(1.0, (done + 1) / 50)
-    for group in state.optimiser.param_groups:
-        group["lr"] = lr
     rng = torch.Generator(device).manual_seed(mix(config.seed, state.step, rank, 2))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
         normal, kappa = network(batch.photo, batch.mask, rng)
     value = loss(normal, kappa, batch, phase.stage)
-    state.optimiser.zero_grad()
-    value.backward()
-    norm = nn.utils.clip_grad_norm_([p for p in state.model.parameters() if p.grad is not None], config.clip)
-    if torch.isfinite(norm):  # a batch that overflowed teaches nothing
-        state.optimiser.step()
-    keep = min(0.5 ** (1 / max(EMA_HALF_LIFE * phase.steps, 1)), (done + 1) / (done + 10))
-    with torch.no_grad():
-        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
-            mean.lerp_(now, 1 - keep)
-        theta = masked_mean(angle(normal, batch.normal), batch.solid)
+    lr, _ = update(state, value, phase, done, config.clip)
+    theta = masked_mean(angle(normal.detach(), batch.normal), batch.solid)
     return {"loss": float(value.detach()), "train_deg": math.degrees(float(theta)), "lr": lr}
 
 
@@ -175,18 +161,6 @@ def _freeze(model: NiRNE, stage: int) -> None:
     if stage == 2:
         for parameter in model.stage_two_parameters():
             parameter.requires_grad_(True)
-
-
-def _open(folders: dict[str, Path], phase: Phase) -> ShapeData:
-    if phase.data not in folders:
-        raise InputError(f"the phase at {phase.size_px} px needs a dataset folder for {phase.data!r}")
-    data = ShapeData(folders[phase.data], phase.shapes)
-    if data.spec.size_px % phase.size_px:
-        raise InputError(
-            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; "
-            f"the phase needs a multiple of {phase.size_px}"
-        )
-    return data
 
 
 def _processes(device: str) -> tuple[int, int, torch.device]:

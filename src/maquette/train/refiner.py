@@ -5,7 +5,6 @@ lights (`maquette.train.reprojection`). Batch t is drawn from (seed, t) alone, s
 repeats an undisturbed one.
 """
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,20 +12,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from maquette.errors import InputError
 from maquette.losses import masked_mean
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.nets.refiner import Refiner
-from maquette.synth.shards import ShapeData
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
 from maquette.train.refiner_batches import RefinerBatch, make_refiner_batch
 from maquette.train.refiner_config import LossWeights, RefinerTraining
 from maquette.train.refiner_scores import score_refiner
 from maquette.train.reprojection import contour, curl, fit_lights, reprojection, unlikeness, weight_of
+from maquette.train.steps import open_data, update
 
-EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
 VALIDATION_VIEWS = 192
 
 
@@ -65,7 +62,7 @@ def train_refiner(
     for phase, first, last in config.spans():
         if state.step >= last:
             continue
-        data = _open(folders, phase)
+        data = open_data(folders, phase)
         while state.step < last:
             started = time.monotonic()
             batch = make_refiner_batch(data, phase, config.seed, state.step, predictor, place)
@@ -128,30 +125,6 @@ def _step(
     state: State[Refiner], config: RefinerTraining, phase: Phase, done: int, batch: RefinerBatch
 ) -> dict[str, float]:
     """One optimiser step; `done` steps of the phase lie behind."""
-    lr = phase.lr_end + 0.5 * (phase.lr - phase.lr_end) * (1 + math.cos(math.pi * done / phase.steps))
-    lr *= min(1.0, (done + 1) / 50)
-    for group in state.optimiser.param_groups:
-        group["lr"] = lr
     parts = refiner_loss(state.model, batch, config.loss, config.bf16)
-    state.optimiser.zero_grad()
-    parts["loss"].backward()
-    norm = nn.utils.clip_grad_norm_([p for p in state.model.parameters() if p.grad is not None], config.clip)
-    if torch.isfinite(norm):  # a batch that overflowed teaches nothing
-        state.optimiser.step()
-    keep = min(0.5 ** (1 / max(EMA_HALF_LIFE * phase.steps, 1)), (done + 1) / (done + 10))
-    with torch.no_grad():
-        for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
-            mean.lerp_(now, 1 - keep)
-    return {name: float(value.detach()) for name, value in parts.items()} | {"norm": float(norm), "lr": lr}
-
-
-def _open(folders: dict[str, Path], phase: Phase) -> ShapeData:
-    if phase.data not in folders:
-        raise InputError(f"the phase at {phase.size_px} px needs a dataset folder for {phase.data!r}")
-    data = ShapeData(folders[phase.data], phase.shapes)
-    if data.spec.size_px % phase.size_px:
-        raise InputError(
-            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; "
-            f"the phase needs a multiple of {phase.size_px}"
-        )
-    return data
+    lr, norm = update(state, parts["loss"], phase, done, config.clip)
+    return {name: float(value.detach()) for name, value in parts.items()} | {"norm": norm, "lr": lr}

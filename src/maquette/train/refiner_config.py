@@ -1,10 +1,9 @@
 """What a training run of CLONE's refiner is: the network, its phases, the weights of its loss; the presets."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
-from maquette.train.config import Phase
+from maquette.train.config import Phase, Schedule
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
-class RefinerTraining:
+class RefinerTraining(Schedule):
     """A training run.
 
     Attributes:
@@ -51,18 +50,6 @@ class RefinerTraining:
     weight_decay: float = 0.01
     clip: float = 1.0
     bf16: bool = False
-
-    @property
-    def steps(self) -> int:
-        """Of all phases."""
-        return sum(phase.steps for phase in self.phases)
-
-    def spans(self) -> Iterator[tuple[Phase, int, int]]:
-        """Every phase with its first step and the one after its last."""
-        first = 0
-        for phase in self.phases:
-            yield phase, first, first + phase.steps
-            first += phase.steps
 
     def build(self) -> Refiner:
         """The network with fresh weights."""
