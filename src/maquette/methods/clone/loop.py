@@ -12,7 +12,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.methods.clone.objective import Target, Weights, held_out_error, objective
-from maquette.methods.clone.surface import Surface, camera_of, displayed, gaussians_of, normals_of
+from maquette.methods.clone.surface import Surface, camera_of, channels, displayed, gaussians_of, normals_of, pixels
 from maquette.nets.refiner import Refiner
 from maquette.render.splat.rasterize import rasterize
 from maquette.shading.kernel import LightKernel, light_prior, radiance
@@ -101,8 +101,8 @@ def turn(
     if stages == "gaussians":
         refined, gate, fused = seen, torch.ones_like(rendered.alpha), seen
     else:
-        said = refiner(_channels(target.photo), _channels(given), _channels(solid))
-        refined = _pixels(said.refined)
+        said = refiner(channels(target.photo), channels(given), channels(solid))
+        refined = pixels(said.refined)
         # A first map that is known to be good is held: two estimates weigh by their squared concentrations.
         held = target.trust**2 / (target.trust**2 + REFINER_TRUST**2)
         gate = held + (1 - held) * said.gate[0, 0]
@@ -183,11 +183,3 @@ def _snapshot(surface: Surface, light: LightKernel, refiner: Refiner) -> tuple[S
     copied = Surface(**{name: value.detach().clone() for name, value in surface.parameters().items()})
     weights = {name: value.detach().clone() for name, value in refiner.state_dict().items()}
     return copied, replace(light, sh=light.sh.detach().clone(), kernel=light.kernel.detach().clone()), weights
-
-
-def _channels(image: Tensor) -> Tensor:
-    return image.permute(2, 0, 1)[None]
-
-
-def _pixels(image: Tensor) -> Tensor:
-    return image[0].permute(1, 2, 0)

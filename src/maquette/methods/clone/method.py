@@ -23,7 +23,7 @@ from maquette.io.checkpoints import load_network
 from maquette.methods.baselines import flat, inflate
 from maquette.methods.clone.loop import REFINER_TRUST, Fitted, LoopConfig, Round, fit, turn
 from maquette.methods.clone.objective import Target, settled
-from maquette.methods.clone.surface import Surface, camera_of, finer, gaussians_of, normals_of, start
+from maquette.methods.clone.surface import Surface, camera_of, channels, finer, gaussians_of, normals_of, pixels, start
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import reorient, resize
 from maquette.nets.nirne import normalise_exposure
@@ -219,13 +219,13 @@ def in_square(
     mask = cover >= 0.5
     mask = mask if bool(mask.any()) else cover > 0
     linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
-    return _pixels(linear * mask), mask[0, 0]
+    return pixels(linear * mask), mask[0, 0]
 
 
 def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
     linear, inside = in_square(photo, window, side)
     mask = inside[None, None]
-    seen = normalise_exposure(linear.permute(2, 0, 1)[None], mask.float())
+    seen = normalise_exposure(channels(linear), mask.float())
     solid = window.cut(mask_of(photo)[None].float())[None]
     normals = resize(window.cut(first.normals.permute(2, 0, 1))[None] * solid, side) * mask
     normals = unit(normals + mask * normals.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1), 1)
@@ -236,7 +236,7 @@ def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target
     draw = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
     kept = inside & (draw >= HELD_OUT)
     kept = kept if bool(kept.any()) else inside
-    return Target(_filled(_pixels(seen), inside, kept), _pixels(seen), inside, kept, _pixels(normals), trust)
+    return Target(_filled(pixels(seen), inside, kept), pixels(seen), inside, kept, pixels(normals), trust)
 
 
 def _filled(
@@ -244,9 +244,9 @@ def _filled(
 ) -> Float[Tensor, "side side 3"]:
     """The photo with the mean colour of its kept neighbours (5 x 5; of all, if there is none) at a held-out pixel."""
     known = kept[..., None].to(photo)
-    sums = F.avg_pool2d(torch.cat([photo * known, known], -1).permute(2, 0, 1)[None], 5, 1, 2)
-    nearby = _pixels(sums[:, :3] / sums[:, 3:].clamp_min(1e-6))
-    nearby = torch.where(_pixels(sums[:, 3:]) > 0, nearby, photo[kept].mean(0))
+    sums = F.avg_pool2d(channels(torch.cat([photo * known, known], -1)), 5, 1, 2)
+    nearby = pixels(sums[:, :3] / sums[:, 3:].clamp_min(1e-6))
+    nearby = torch.where(pixels(sums[:, 3:]) > 0, nearby, photo[kept].mean(0))
     return torch.where((inside & ~kept)[..., None], nearby, photo)
 
 
@@ -266,8 +266,8 @@ def _start(target: Target) -> tuple[Surface, LightKernel]:
 @torch.no_grad()
 def _refined(target: Target, refiner: Refiner) -> Float[Tensor, "side side 3"]:
     solid = target.mask[..., None].to(target.photo)
-    photo, guess, mask = (image.permute(2, 0, 1)[None] for image in (target.photo, target.first, solid))
-    return _pixels(refiner(photo, guess, mask).fused)
+    photo, guess, mask = (channels(image) for image in (target.photo, target.first, solid))
+    return pixels(refiner(photo, guess, mask).fused)
 
 
 def _trusting(target: Target, first: Float[Tensor, "side side 3"]) -> Target:
@@ -280,8 +280,8 @@ def _turned(
     first: Float[Tensor, "side side 3"], begun: Float[Tensor, "side side 3"], fused: Float[Tensor, "side side 3"]
 ) -> Float[Tensor, "side side 3"]:
     """The first normals, turned as the loop turned what the rasterizer shows of them."""
-    vectors = (image.permute(2, 0, 1)[None] for image in (first, begun, fused))
-    return _pixels(reorient(*vectors))
+    vectors = (channels(image) for image in (first, begun, fused))
+    return pixels(reorient(*vectors))
 
 
 def _facing(target: Target) -> Float[Tensor, "side side 3"]:
@@ -314,7 +314,7 @@ def _at_size_of(
     """
     mask, side = mask_of(photo), window.height
     given = window.cut(first.normals.permute(2, 0, 1))[None]
-    base, onto = (unit(resize(image.permute(2, 0, 1)[None], side), 1) for image in (begun, fused))
+    base, onto = (unit(resize(channels(image), side), 1) for image in (begun, fused))
     turned = reorient(given, base, onto)
     # Where the square sees nothing of the object, there is nothing to turn by.
     turned = torch.where(
@@ -340,7 +340,3 @@ def turned_at_most(
 
 def _counting_from(before: int, report: Report) -> Report:
     return lambda iteration, terms, seen: report(before + iteration, terms, seen)
-
-
-def _pixels(image: Tensor) -> Tensor:
-    return image[0].permute(1, 2, 0)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.losses import ssim
-from maquette.methods.clone.surface import Surface
+from maquette.methods.clone.surface import Surface, channels
 from maquette.types import RenderOutput
 
 _SETTLING = 80  # steps
@@ -81,7 +81,7 @@ def reprojection(image: Float[Tensor, "side side 3"], target: Target, dissimilar
     # A held-out pixel shows its own prediction: nothing of the photo gets through SSIM's windows.
     seen = torch.where(target.kept[..., None], target.photo, image.detach())
     difference = (image - target.photo).abs().mean(-1)[target.kept].mean()
-    unlike = 1 - ssim(_channels(image), _channels(seen))[0, 0]
+    unlike = 1 - ssim(channels(image), channels(seen))[0, 0]
     return difference + dissimilar * unlike[target.kept].mean()
 
 
@@ -203,7 +203,3 @@ def _between(values: Tensor, axis: int) -> Tensor:
 
 def _rounded(values: Tensor) -> Tensor:
     return (values * values + _ROUND * _ROUND).sqrt() - _ROUND
-
-
-def _channels(image: Tensor) -> Tensor:
-    return image.permute(2, 0, 1)[None]

@@ -71,7 +71,7 @@ def finer(surface: Surface, mask: Bool[Tensor, "coarse coarse"], side: int) -> S
     row, column = torch.from_numpy(np.asarray(nearest)).long()
 
     def resampled(image: Tensor) -> Tensor:
-        return resize(image.detach()[row, column].permute(2, 0, 1)[None], side)[0].permute(1, 2, 0)
+        return pixels(resize(channels(image.detach()[row, column]), side))
 
     again = start(
         torch.nn.functional.normalize(resampled(normals_of(surface)), dim=-1),
@@ -130,3 +130,13 @@ def gaussians_of(
 def displayed(linear: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """Linear colour as `maquette.nets.nirne.normalise_exposure` encodes it; the slope in the dark stays finite."""
     return linear.clamp_min(1e-4) ** (1 / 2.2)
+
+
+def channels(image: Float[Tensor, "side side channels"]) -> Float[Tensor, "1 channels side side"]:
+    """An image as networks take it."""
+    return image.permute(2, 0, 1)[None]
+
+
+def pixels(image: Float[Tensor, "1 channels side side"]) -> Float[Tensor, "side side channels"]:
+    """An image as a network gives it, back."""
+    return image[0].permute(1, 2, 0)
