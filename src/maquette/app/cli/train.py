@@ -4,10 +4,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.app.cli.typed import run as run_typed
 from maquette.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def nirne(
@@ -40,12 +43,9 @@ def nirne(
     """
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.app.predictors import resolve_device
-    from maquette.io.files import require_writable, write_bytes
+    from maquette.io.files import require_writable
     from maquette.methods.nirne import NiRNE
     from maquette.train.card import describe_run, read_card
     from maquette.train.checkpoints import require_ready
@@ -69,8 +69,7 @@ def nirne(
     target = export or run / "weights"
     require_ready(config, run, initial)
     require_writable(target, "--export")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+    with _progress() as progress:
         making = progress.add_task("data", total=None, note="")
         folders = {"shapes": data, "sharp": sharp}
         prepare_datasets(config, folders, held_out, lambda note: progress.update(making, note=note))
@@ -86,8 +85,7 @@ def nirne(
         return
     NiRNE(net).save_pretrained(target)
     card = describe_run(target.name, config, run, folders, place, init)
-    write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
+    _finish(target, card, config.steps, run)
 
 
 def refiner(
@@ -118,13 +116,10 @@ def refiner(
     """
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.app.predictors import resolve_device
     from maquette.io.checkpoints import load_network, save_checkpoint
-    from maquette.io.files import require_writable, write_bytes
+    from maquette.io.files import require_writable
     from maquette.nets.refiner import Refiner, RefinerConfig
     from maquette.train.card import describe_refiner_run, read_card
     from maquette.train.checkpoints import require_ready
@@ -148,8 +143,7 @@ def refiner(
     target = export or run / "weights"
     require_ready(config, run, initial)
     require_writable(target, "--export")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as progress:
+    with _progress() as progress:
         making = progress.add_task("data", total=None, note="")
         prepare_datasets(config, {"shapes": data}, held_out, lambda note: progress.update(making, note=note))
         progress.update(making, visible=False)
@@ -161,8 +155,24 @@ def refiner(
         net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report, init=initial)
     save_checkpoint(target, net.config, net.state_dict())
     card = describe_refiner_run(target.name, config, run, {"shapes": data}, place, init)
+    _finish(target, card, config.steps, run)
+
+
+def _progress() -> "Progress":
+    """What was done, as far as it is known; nothing where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    return Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
+
+
+def _finish(target: Path, card: dict[str, Any], steps: int, run: Path) -> None:
+    """Write the card beside the weights, and say where all is."""
+    from maquette.io.files import write_bytes
+
     write_bytes(target / "card.json", (json.dumps(card, indent=2) + "\n").encode())
-    print(f"{target}: {config.steps} steps; log in {run / 'log.jsonl'}")
+    print(f"{target}: {steps} steps; log in {run / 'log.jsonl'}")
 
 
 def _check_options(scale: float, seed: int) -> None:
