@@ -76,3 +76,14 @@ def load_benchmark():
         return module
 
     return load
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For a module whose networks and images are too small to share between threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -27,7 +27,7 @@ from maquette.io.splats.files import write_splats
 from maquette.types import Gaussians, NormalMap
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = "--no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist"
+FLAGS = "--use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist"
 QUIET = "--no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic"
 SIDE = 256
 

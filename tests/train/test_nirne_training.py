@@ -27,13 +27,7 @@ SHARP = Phase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
 CONFIG = TrainConfig(PRESETS["tiny"], (FIRST, SECOND, SHARP), seed=4)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are too small to share between threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class KilledError(Exception):

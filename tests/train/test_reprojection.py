@@ -25,14 +25,7 @@ from maquette.train.reprojection import (
     weight_of,
 )
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These images are too small to share between threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
