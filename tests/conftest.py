@@ -24,6 +24,7 @@ _import_unchecked(
     "maquette.geometry.field",
     "maquette.geometry.multigrid",
     "maquette.render.gbuffer",
+    "maquette.render.mesh_gbuffer",
     "maquette.render.splat.numba_blend",
     "maquette.render.splat.numba_projection",
     "maquette.render.splat.numba_rows",

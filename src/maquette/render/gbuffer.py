@@ -23,7 +23,7 @@ BLOCK = 4  # cells along the side of a block of empty space
 DISTANT, POINT = 0, 1  # kinds of light
 
 # Directions of the occlusion rays about +z, cosine-weighted, so that their plain mean is the occlusion.
-_OCCLUSION_RAYS = np.array(
+OCCLUSION_RAYS = np.array(
     [
         (sqrt(u) * np.cos(a), sqrt(u) * np.sin(a), sqrt(1 - u))
         for u, a in (((i + 0.5) / 16, i * 2.399963) for i in range(16))
@@ -326,7 +326,7 @@ def trace(solid: Solid, view: View, lights: np.ndarray) -> GBuffer:
         openness=np.zeros((h, w), np.float32),
     )
     _trace(
-        *solid, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights, _OCCLUSION_RAYS,
+        *solid, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights, OCCLUSION_RAYS,
         buffers.normal, buffers.position, buffers.mask, buffers.lit, buffers.openness,
     )  # fmt: skip
     return buffers
