@@ -140,11 +140,16 @@ def write_npy(path: Path, values: Float[Tensor, "height width *channels"]) -> No
         np.save(file, values.detach().cpu().float().numpy())
 
 
-def _write_png(path: Path, codes: np.ndarray) -> None:
+def encode_png(codes: np.ndarray) -> bytes:
+    """The content of a PNG of (height, width), or (height, width, 3 or 4), uint8 or uint16; stored as they are."""
     if codes.ndim == 3:
         codes = cv2.cvtColor(codes, cv2.COLOR_RGB2BGR if codes.shape[-1] == 3 else cv2.COLOR_RGBA2BGRA)
     _, content = cv2.imencode(".png", codes)
-    write_bytes(path, content.tobytes())
+    return content.tobytes()
+
+
+def _write_png(path: Path, codes: np.ndarray) -> None:
+    write_bytes(path, encode_png(codes))
 
 
 def _linear_from_float(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

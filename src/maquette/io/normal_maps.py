@@ -45,22 +45,28 @@ def write_normal_map(
     Raises:
         InputError: the file can't be written.
     """
+    if format == "png16":
+        write_png16(path, normal_codes(normal_map, convention).to(torch.uint16))
+    elif format == "png8":
+        write_png8(path, normal_codes(normal_map, convention, largest=255).to(torch.uint8))
+    else:
+        normals = normal_map.normals.detach().float() @ _matrix(convention).to(normal_map.normals.device).T
+        values = torch.where(normal_map.mask[..., None], normals, 0.0)
+        write_npy(path, values) if format == "npy" else write_exr(path, values)
+
+
+def normal_codes(
+    normal_map: NormalMap, convention: Convention = "opengl", largest: int = 65535
+) -> Float[Tensor, "height width channels"]:
+    """What a PNG stores of a normal map, as whole numbers from 0 to `largest`: RGB, or RGBA if the mask isn't full."""
     mask = normal_map.mask[..., None]
     to_file = _matrix(convention).to(normal_map.normals.device)
     normals = normal_map.normals.detach().float() @ to_file.T
-    if format == "npy":
-        write_npy(path, torch.where(mask, normals, 0.0))
-    elif format == "exr":
-        write_exr(path, torch.where(mask, normals, 0.0))
-    else:
-        neutral = to_file @ torch.tensor([0.0, 0.0, 1.0], device=normals.device)
-        codes = torch.where(mask, normals, neutral).double() * 0.5 + 0.5
-        if not bool(mask.all()):
-            codes = torch.cat([codes, mask.double()], dim=-1)
-        if format == "png16":
-            write_png16(path, (codes.clamp(0, 1) * 65535).round().to(torch.uint16))
-        else:
-            write_png8(path, (codes.clamp(0, 1) * 255).round().to(torch.uint8))
+    neutral = to_file @ torch.tensor([0.0, 0.0, 1.0], device=normals.device)
+    codes = torch.where(mask, normals, neutral).double() * 0.5 + 0.5
+    if not bool(mask.all()):
+        codes = torch.cat([codes, mask.double()], dim=-1)
+    return (codes.clamp(0, 1) * largest).round()
 
 
 def read_normal_map(path: Path | str, convention: Convention = "opengl") -> NormalMap:

@@ -37,8 +37,16 @@ class Material:
     specular: Float[Tensor, "batch 1 1 1"]
 
 
-def sample_material(position: Float[Tensor, "batch 3 height width"], rng: Generator) -> Material:
-    """Draw a material for every object of a batch; `position` is in object units about its centre."""
+def sample_material(
+    position: Float[Tensor, "batch 3 height width"], rng: Generator, metal: bool | None = None
+) -> Material:
+    """Draw a material for every object of a batch.
+
+    Args:
+        position: in object units, about the object's centre.
+        rng: what is drawn from it is the same whatever `metal` says.
+        metal: all of them are metals, or none; by default, one in ten.
+    """
     n, device = len(position), position.device
 
     def uniform(*shape: int) -> Tensor:
@@ -56,10 +64,11 @@ def sample_material(position: Float[Tensor, "batch 3 height width"], rng: Genera
 
     # Plaster, clay, stoneware, plain plastic: half of what people photograph for its shape.
     plain = (per_object() < 0.5).float()
-    metal = (per_object() < 0.2).float() * (1 - plain)
+    by_chance = (per_object() < 0.2).float() * (1 - plain)
+    metallic = by_chance if metal is None else torch.full_like(by_chance, float(metal))
     first, second = _colours(n, rng, device), _colours(n, rng, device)
     # Metals are bright, and their colours are few: keep the hue, lift the value.
-    first = torch.lerp(first, 0.45 + 0.5 * first, metal)
+    first = torch.lerp(first, 0.45 + 0.5 * first, metallic)
     contrast = 0.15 + 0.85 * per_object()
     albedo = torch.lerp(first, torch.lerp(first, second, contrast), pattern[0] * (1 - plain))
     textured = pattern[1] * (1 - plain)
@@ -68,11 +77,11 @@ def sample_material(position: Float[Tensor, "batch 3 height width"], rng: Genera
     albedo = (albedo * (1 + mottle * (fine[:, 1:2] - 0.5))).clamp(0.005, 0.98)
 
     glossy = (per_object() < 0.5).float() * (1 - 0.5 * plain)
-    roughness = torch.lerp(0.55 + 0.45 * per_object(), 0.12 + 0.5 * per_object(), torch.maximum(glossy, metal))
+    roughness = torch.lerp(0.55 + 0.45 * per_object(), 0.12 + 0.5 * per_object(), torch.maximum(glossy, metallic))
     varied = 0.35 * per_object() * (per_object() < 0.4)
     roughness = (roughness + varied * (broad[:, 2:3] - 0.5)).clamp(0.05, 1)
     specular = (per_object() < 0.7).float() * (0.3 + per_object())
-    return Material(albedo, roughness.expand(-1, 1, *position.shape[2:]), metal, specular)
+    return Material(albedo, roughness.expand(-1, 1, *position.shape[2:]), metallic, specular)
 
 
 def _pattern(local: Tensor, broad: Tensor, fine: Tensor, frequency: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

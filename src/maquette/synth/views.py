@@ -12,14 +12,15 @@ _HOLLOW = ("pottery", "scooped", "relief")  # families that are worth looking in
 
 
 def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
-    """A square view that frames the solid with a margin, or, one time in ten, a close-up of a part of it.
+    """A square view of a solid from a random side, framed as `frame` does it.
 
-    Fields of view run from 4 to 60 degrees (log-uniform), one camera in ten is orthographic. Two thirds of
-    the objects stand upright; the rest, and the roll, are anyhow.
+    Two thirds of the objects stand upright; the rest, and the roll, are anyhow.
     """
-    points = _surface_points(grid)
-    center = (points.min(0) + points.max(0)) / 2
-    radius = float(np.linalg.norm(points - center, axis=1).max())
+    return random_view(rng, surface_points(grid), family, size_px)
+
+
+def random_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> View:
+    """The same of points (n, 3) on the surface."""
     backward = _direction(rng, family)
     up = np.array([0.0, 1.0, 0.0]) if abs(backward[1]) < 0.99 else np.array([0.0, 0.0, 1.0])
     right = np.cross(up, backward)
@@ -27,10 +28,26 @@ def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px
     up = np.cross(backward, right)
     roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.12 else rng.normal(0, 0.12)
     right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
+    return frame(rng, points, np.stack([right, up, backward], 1), size_px)
+
+
+def frame(rng: np.random.Generator, points: np.ndarray, rotation: np.ndarray, size_px: int) -> View:
+    """A square view of points with a margin, or, one time in ten, a close-up of a part of them.
+
+    Fields of view run from 4 to 60 degrees (log-uniform), one camera in ten is orthographic.
+
+    Args:
+        rng: draws the framing.
+        points: (n, 3), on the surface.
+        rotation: (3, 3), the camera's right, up and backward as columns.
+        size_px: side of the image.
+    """
+    center = (points.min(0) + points.max(0)) / 2
+    radius = float(np.linalg.norm(points - center, axis=1).max())
     orthographic = bool(rng.random() < 0.1)
     half_fov = radians(float(np.exp(rng.uniform(np.log(4), np.log(60))))) / 2
     distance = 4.0 if orthographic else 1.05 * radius / sin(half_fov)
-    pose = np.stack([right, up, backward, center + distance * backward], 1)
+    pose = np.concatenate([rotation, (center + distance * rotation[:, 2])[:, None]], 1)
     local = (points - pose[:, 3]) @ pose[:, :3]
     flat = local[:, :2] if orthographic else local[:, :2] / -local[:, 2:]
     low, high = flat.min(0), flat.max(0)
@@ -77,7 +94,7 @@ def lights_to_camera(lights: np.ndarray, view: View) -> np.ndarray:
     return moved
 
 
-def _surface_points(grid: np.ndarray) -> np.ndarray:
+def surface_points(grid: np.ndarray) -> np.ndarray:
     """Object coordinates of inside samples that have an outside neighbour along an axis."""
     inside = grid < 0
     core = inside.copy()
