@@ -1,0 +1,88 @@
+"""The shards of a MultiShade data set made by a Ray cluster, and brought back to be written here.
+
+The other machines need maquette installed, and neither the data set's folder nor the meshes': these are read here and
+sent along.
+"""
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from maquette.errors import InputError
+from maquette.io.textured_meshes import TexturedMesh
+from maquette.synth.multishade.shards import Made, make_shard
+from maquette.synth.multishade.spec import MultiShadeSpec
+
+_STORE_BYTES = 256 << 20  # of a cluster started here: a few shards wait in it
+
+
+def make_on_ray(
+    spec: MultiShadeSpec,
+    todo: list[int],
+    load: Callable[[int], TexturedMesh | str],
+    address: str,
+    cpus: int,
+) -> Iterator[Made]:
+    """Shards as the cluster finishes them, a CPU each.
+
+    Args:
+        spec: of the data set.
+        todo: numbers of the shards.
+        load: given an object's number, its mesh, or why it has none.
+        address: as `ray.init` takes it: `local` starts a cluster, `auto` finds the one of this machine.
+        cpus: of a cluster that is started; what a running one has is known to it.
+
+    Raises:
+        InputError: Ray isn't installed, or the cluster can't be reached or fails.
+    """
+    ray = _started(address, cpus)
+    try:
+        task = ray.remote(num_cpus=1)(_shard_of)
+        ahead = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, running = iter(todo), []
+        while True:
+            while len(running) < ahead and (number := next(waiting, None)) is not None:
+                meshes = {thing: load(thing) for thing in spec.shard_objects(number) if thing >= spec.count}
+                running.append(task.remote(spec, number, meshes))
+            if not running:
+                return
+            finished, running = ray.wait(running)
+            yield ray.get(finished[0])
+    except ray.exceptions.RayError as error:
+        raise InputError(f"--ray {address}: the cluster failed ({_line(error)}); what is there is kept") from error
+    finally:
+        ray.shutdown()
+
+
+def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, TexturedMesh | str]) -> Made:
+    """Runs on the cluster."""
+    import numba
+
+    numba.set_num_threads(1)
+    return make_shard(spec, number, meshes.__getitem__)
+
+
+def _started(address: str, cpus: int) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what runs here
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's own future default; silences its warning
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise InputError("--ray needs Ray; pip install 'maquette[scale]'") from None
+    own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {})
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one"
+        ) from error
+    return ray
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

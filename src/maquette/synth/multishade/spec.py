@@ -1,0 +1,213 @@
+"""What a MultiShade data set is: its spec, its manifest and its datasheet."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from maquette.errors import InputError
+from maquette.io.files import write_bytes
+from maquette.io.textured_meshes import SUFFIXES
+from maquette.shading.rigs import RING_ELEVATION_DEG, RING_LIGHTS
+
+FORMAT = 1  # raise it when the same spec would give other bytes
+KIND = "multishade"
+OBJECTS_PER_SHARD = 8
+VIEWS = ("front", "random", "left", "right", "top", "bottom")  # the paper's six; each further view is random
+MATERIALS = {"original": 0.5, "metal": 0.25, "non-metal": 0.25}  # shares of the photos, the paper's
+MAX_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class MeshFile:
+    """A mesh of the data set: its path below the folder of meshes, with slashes, and the digest of its content."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class MultiShadeSpec:
+    """All that a MultiShade data set's bytes follow from.
+
+    Attributes:
+        count: number of procedural shapes; the meshes come after them.
+        seed: of everything.
+        views: of each object: the first so many of `VIEWS`, then random ones.
+        lights: photos of each view, every one under another light and in another material.
+        size_px: side of the square images.
+        frames: shading frames, one for each light of the ring.
+        detail: surface detail of every procedural shape in [0, 1]; `None` draws it by shape.
+        meshes: files that join the procedural shapes.
+        format: version of the generator; older ones can be read, not made.
+    """
+
+    count: int
+    seed: int = 0
+    views: int = len(VIEWS)
+    lights: int = 1
+    size_px: int = 128
+    frames: int = RING_LIGHTS
+    detail: float | None = None
+    meshes: tuple[MeshFile, ...] = ()
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "count": (0 if self.meshes else 1, 10**6 - len(self.meshes)),
+            "seed": (0, 2**63),
+            "views": (1, 100),
+            "lights": (1, 100),
+            "size_px": (16, 2048),
+            "frames": (3, MAX_FRAMES),
+            "format": (1, FORMAT),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} is {getattr(self, name)}; it must lie in {low}..{high}")
+        if self.detail is not None and not 0 <= self.detail <= 1:
+            raise InputError(f"detail is {self.detail}; it must lie in 0..1")
+
+    @property
+    def objects(self) -> int:
+        """Shapes and meshes."""
+        return self.count + len(self.meshes)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the data set has; the last may be smaller."""
+        return -(-self.objects // OBJECTS_PER_SHARD)
+
+    def shard_objects(self, number: int) -> range:
+        """The objects of a shard."""
+        first = number * OBJECTS_PER_SHARD
+        return range(first, min(first + OBJECTS_PER_SHARD, self.objects))
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What follows a sample's key in the names of its files, in their order."""
+        frames = [f".shading-{frame:02d}.png" for frame in range(self.frames)]
+        return (".json", ".mask.png", ".normal.png", ".photo.png", *frames)
+
+
+def view_name(number: int) -> str:
+    """Where a view is seen from."""
+    return VIEWS[number] if number < len(VIEWS) else "random"
+
+
+def sample_key(thing: int, view: int, light: int) -> str:
+    """The name that a sample's files begin with."""
+    return f"{thing:06d}_{view:02d}_{light:02d}"
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"multishade-{number:06d}.tar"
+
+
+def find_meshes(folder: Path) -> tuple[MeshFile, ...]:
+    """The meshes in a folder and those below it, by name.
+
+    Raises:
+        InputError: there is none, or one can't be read.
+    """
+    try:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not paths:
+            raise InputError(f"--meshes {folder}: holds no {', '.join(SUFFIXES)}; give a folder of meshes")
+        return tuple(MeshFile(path.relative_to(folder).as_posix(), _digest(path)) for path in paths)
+    except OSError as error:
+        raise InputError(f"--meshes {folder}: cannot be read: {error.strerror}") from error
+
+
+def open_manifest(folder: Path, spec: MultiShadeSpec) -> None:
+    """Write manifest and datasheet, or check that the manifest that is there asks for the same data set.
+
+    Raises:
+        InputError: it asks for another one, or the folder can't be written.
+    """
+    path = folder / "manifest.json"
+    if path.exists():
+        there = read_manifest(folder)
+        if there != spec:
+            raise InputError(
+                f"{path}: holds another data set ({differences(there, spec)});"
+                " choose an empty folder or the same options"
+            )
+    else:
+        write_bytes(path, (json.dumps({"kind": KIND} | asdict(spec), indent=2) + "\n").encode())
+    datasheet = folder / "datasheet.md"
+    if not datasheet.exists():
+        write_bytes(datasheet, datasheet_text(spec).encode())
+
+
+def differences(there: MultiShadeSpec, asked: MultiShadeSpec) -> str:
+    """Which fields of two specs differ, in words; of the meshes only that they do."""
+    told = []
+    for name, value in asdict(there).items():
+        other = asdict(asked)[name]
+        if value != other:
+            told.append(
+                f"{name} {value} there, {other} here" if name != "meshes" else "its meshes are others or have changed"
+            )
+    return ", ".join(told)
+
+
+def read_manifest(folder: Path) -> MultiShadeSpec:
+    """The spec of a data set on disk.
+
+    Raises:
+        InputError: the manifest isn't there, or isn't one of MultiShade.
+    """
+    path = folder / "manifest.json"
+    try:
+        values = json.loads(path.read_text())
+        if not isinstance(values, dict) or values.pop("kind", None) != KIND:
+            raise ValueError("of another kind")
+        meshes = tuple(MeshFile(str(mesh["name"]), str(mesh["sha256"])) for mesh in values.pop("meshes"))
+        for name, value in values.items():
+            if type(value) is not int and not (name == "detail" and type(value) in (float, type(None))):
+                raise TypeError(f"{name} is {value!r}; a number is needed")
+        return MultiShadeSpec(**values, meshes=meshes)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not there; make the data set with `maquette dataset multishade -o {folder} --count N`"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise InputError(f"{path}: not a manifest of MultiShade ({error})") from None
+
+
+def datasheet_text(spec: MultiShadeSpec) -> str:
+    """What stands beside the data for whoever is handed it alone; facts of the spec."""
+    samples = spec.objects * spec.views * spec.lights
+    views = ", ".join(view_name(number) for number in range(spec.views))
+    detail = "drawn by shape" if spec.detail is None else f"{spec.detail:g}"
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in MATERIALS.items())
+    mesh_list = "".join(f"- `{mesh.name}`, sha256 {mesh.sha256}\n" for mesh in spec.meshes)
+    return f"""# Datasheet
+
+Made by `maquette dataset multishade`, format {spec.format}; the generator's own page is docs/multishade.md.
+
+- **What**: at most {samples} samples, one for each object, view and photo: a photo under random light, and what a
+  ring of {spec.frames} lights would show of the same surface in matte white, a frame for each light.
+- **Objects**: {spec.count} procedural shapes (surface detail: {detail}) and {len(spec.meshes)} meshes.
+  A mesh that could not be read has no samples; the generator named it.
+- **Views**: {spec.views} of each object ({views}); photos of each view: {spec.lights}.
+- **Images**: {spec.size_px} x {spec.size_px} pixels, in {spec.shards} tars of {OBJECTS_PER_SHARD} objects (WebDataset).
+- **Key**: six digits of the object, two or more of the view, two or more of the photo.
+- **`.photo.png`**: 8-bit RGB, display-encoded, cast shadows included. Materials, by chance: {shares}.
+- **`.mask.png`**: 8-bit grey, 255 on the object.
+- **`.normal.png`**: 16-bit RGB, n * 0.5 + 0.5 in the camera's frame, x right, y up, z to the viewer; alpha is the mask,
+  and left out if that is full.
+- **`.shading-00.png` to `.shading-{spec.frames - 1:02d}.png`**: 16-bit grey, linear, 65535 is 1: max(n . l, 0). The
+  lights stand {RING_ELEVATION_DEG:g} degrees above the image plane, {360 / spec.frames:g} degrees apart, clockwise as
+  the viewer sees them; the first above (+y). No albedo, no cast shadow.
+- **`.json`**: object, family or mesh, view, kind of material, camera, the lights that the photo's were drawn from.
+- **Seed**: {spec.seed}. The same manifest gives the same bytes with the same libraries on the same kind of processor.
+- **Terms**: the procedural samples are their maker's to use as they like; a mesh's samples are under its terms.
+{f"{chr(10)}## Meshes{chr(10)}{chr(10)}{mesh_list}" if mesh_list else ""}"""
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
