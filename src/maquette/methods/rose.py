@@ -1,47 +1,179 @@
-"""RoSE: imagine the object under a ring of lights, then solve for the normals."""
+"""RoSE: imagine the object under a ring of lights, then solve for the normals (Han et al. 2026, arXiv 2602.09929).
 
+    photo, mask -> square about the object -> K shading frames, by Euler's method over the noise level -> normals of
+    every pixel and the error to expect, by `maquette.shading.solve` -> the photo's size
+
+The network knows max(n . l, 0) under lights at 45 degrees and no normals. What is solved from its frames disagrees with
+them where it imagined badly: that misfit, and how well the lights that are left determine a normal, are the confidence.
+
+Ours, where the paper is silent: the square, what stands in outside the object, the resampling (see `Rose.imagine`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from maquette.errors import InputError
+from maquette.geometry.directional import concentration_from_angle
 from maquette.geometry.vectors import unit
-from maquette.nets.rose import Condition, Rose
+from maquette.io.checkpoints import load_network
+from maquette.methods.framing import Window, mask_of, object_window
+from maquette.methods.tiles import resize
+from maquette.nets.nirne import normalise_exposure
+from maquette.nets.rose import Condition, RoseConfig
+from maquette.nets.rose import Rose as RoseNet
 from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import solve_shading
+from maquette.types import NormalMap, Photo
+
+RingSolver = Literal["robust", "paper"]
 
 SIGMAS = (80.0, 0.02)
+STEPS, MOST_STEPS = 4, 1000
+GUIDANCE, MOST_GUIDANCE = 1.0, 20.0
+SEED = 42  # the paper's
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """What RoSE makes of a photo.
+
+    Attributes:
+        normal_map: at the photo's size, with the concentration that the solver's expected error means.
+        frames: shadings 0..1 of the object's square, at the network's resolution, zero outside the object: frame 0 lit
+            from above, the others clockwise; see `maquette.shading.rigs.ring_lights`. None from a network that predicts
+            normals directly, which then knows no concentration either.
+    """
+
+    normal_map: NormalMap
+    frames: Float[Tensor, "frames side side"] | None
+
+
+class Rose:
+    """A loaded network and how it is asked: call it with a `Photo`, get a `NormalMap`. The same photo, the same bits.
+
+    Attributes:
+        net: the network, in evaluation mode.
+        steps: of Euler's method; each is a pass of the network, two with guidance.
+        guidance: by how much the photo's say is exaggerated in the middle frame; falls to 1 at the first and the last.
+            1 is none. The paper's is 2.5.
+        solver: which frames a pixel believes; see `maquette.shading.solve`.
+        seed: of the noise that the frames start from, which is drawn on the CPU: the same on every device.
+    """
+
+    def __init__(
+        self,
+        net: RoseNet,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        solver: RingSolver = "robust",
+        seed: int = SEED,
+    ) -> None:
+        if not 1 <= steps <= MOST_STEPS:
+            raise InputError(f"{steps} steps; they must be 1 to {MOST_STEPS}")
+        if not 0 <= guidance <= MOST_GUIDANCE:  # NaN is wrong, too
+            raise InputError(f"a guidance of {guidance:g}; it must lie in 0..{MOST_GUIDANCE:g}")
+        self.net = net.eval().requires_grad_(False)
+        self.steps = steps
+        self.guidance = guidance
+        self.solver: RingSolver = solver
+        self.seed = seed
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weights: str | Path = "rose-small",
+        device: str = "cpu",
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        solver: RingSolver = "robust",
+        seed: int = SEED,
+    ) -> "Rose":
+        """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
+
+        Raises:
+            InputError: diffusers isn't installed, no such weights, files that don't fit the network, or a number out
+                of its range.
+        """
+        try:
+            import diffusers  # noqa: F401
+        except ImportError as error:
+            raise InputError("RoSE needs diffusers; pip install 'maquette[hf]'") from error
+        return cls(load_network(weights, RoseConfig, RoseNet).to(device), steps, guidance, solver, seed)
+
+    def __call__(self, photo: Photo) -> NormalMap:
+        """Normals and concentration on the photo's mask (everywhere, if it has none).
+
+        Raises:
+            InputError: as `imagine`.
+        """
+        return self.imagine(photo).normal_map
+
+    @torch.inference_mode()
+    def imagine(self, photo: Photo) -> Imagined:
+        """Normals, concentration, and the shading frames that they come from.
+
+        Raises:
+            InputError: the mask is empty or smaller than `maquette.methods.framing.MINIMUM_PX` across.
+        """
+        window = object_window(photo)
+        small, inside = _in_square(photo, window, self.net.config.size_px)
+        device = next(self.net.parameters()).device
+        solid = inside[None, None].float()
+        seen = normalise_exposure(small, solid).to(device)
+        sequence = imagine(self.net, seen, solid.to(device), self.steps, self.guidance, self.seed).float().cpu()
+        if self.net.config.predicts == "normals":
+            normals = to_normals(self.net, sequence)[0]
+            return Imagined(_at_photo(photo, window, inside, normals, None), None)
+        frames = shadings(sequence)[0] * inside
+        solution = solve_shading(frames[:, inside], ring_lights(len(frames)), self.solver, unit_albedo=True)
+        normals, concentration = torch.zeros(3, *inside.shape), torch.zeros(1, *inside.shape)
+        normals[:, inside] = solution.normals.float().T
+        concentration[:, inside] = concentration_from_angle(solution.expected_angle_rad).float()
+        return Imagined(_at_photo(photo, window, inside, normals, concentration), frames)
 
 
 @torch.no_grad()
 def imagine(
-    net: Rose,
+    net: RoseNet,
     photo: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
-    steps: int = 4,
-    guidance: float = 1.0,
-    seed: int = 42,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    seed: int = SEED,
 ) -> Float[Tensor, "batch frames 3 height width"]:
-    """The sequence in -1..1, by Euler's method over the noise level; guidance is triangular over the frames."""
+    """The sequence in -1..1: dz / dsigma = (z - z0(z, sigma)) / sigma from noise of 80 to none, by Euler's method.
+
+    The noise levels are those of Karras et al. 2022 (equation 5, rho = 7), then 0.
+
+    Args:
+        net: either backbone.
+        photo: in 0..1, exposure normalised, zero outside the mask (`maquette.nets.nirne.normalise_exposure`).
+        mask: 1 on the object.
+        steps: passes of the network; with guidance, twice as many.
+        guidance: triangular over the frames, 1 at the first and the last.
+        seed: of the noise, drawn on the CPU.
+    """
     from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     told = net.condition(photo, mask)
     blind = Condition(torch.zeros_like(told.tokens), torch.zeros_like(told.latent))
     count = net.config.frames
     scheduler = EulerDiscreteScheduler(
-        prediction_type="sample",
-        timestep_type="continuous",
-        use_karras_sigmas=True,
-        sigma_min=SIGMAS[1],
-        sigma_max=SIGMAS[0],
+        prediction_type="sample", use_karras_sigmas=True, sigma_min=SIGMAS[1], sigma_max=SIGMAS[0]
     )
     scheduler.set_timesteps(steps)
+    scheduler.is_scale_input_called = True  # the network scales its input itself; without this, a warning a step
     rng = torch.Generator().manual_seed(seed)
     n, c, h, w = told.latent.shape
     z = torch.randn(n, count, c, h, w, generator=rng).to(told.latent) * scheduler.init_noise_sigma
-    rise = 1 - (torch.linspace(-1, 1, count)).abs()
-    strength = (1 + (guidance - 1) * rise).to(z).reshape(1, -1, 1, 1, 1)
+    strength = guidance_of_frames(count, guidance).to(z).reshape(1, -1, 1, 1, 1)
     for step, sigma in zip(scheduler.timesteps, scheduler.sigmas[:-1], strict=True):
         level = sigma.expand(n).to(z)
         clean = net.clean(z, level, told)
@@ -52,12 +184,63 @@ def imagine(
     return net.decode(z)
 
 
+def guidance_of_frames(count: int, strongest: float) -> Float[Tensor, " count"]:
+    """1 at the first and the last frame, `strongest` in the middle, straight lines between: the paper's triangle."""
+    return 1 + (strongest - 1) * (1 - torch.linspace(-1, 1, count).abs())
+
+
+def shadings(sequence: Float[Tensor, "batch frames 3 height width"]) -> Float[Tensor, "batch frames height width"]:
+    """What a sequence in -1..1 shows: the mean of the channels, as light in 0..1."""
+    return ((sequence.float().mean(2) + 1) / 2).clamp(0, 1)
+
+
 def to_normals(
-    net: Rose, sequence: Float[Tensor, "batch frames 3 height width"], solver: Literal["paper", "robust"] = "robust"
+    net: RoseNet, sequence: Float[Tensor, "batch frames 3 height width"], solver: RingSolver = "robust"
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Unit normals of a sequence."""
+    """Unit normals of a sequence in -1..1; (0, 0, 0) where all frames are black."""
     if net.config.predicts == "normals":
         return unit(sequence.mean(1) + sequence.new_tensor([0, 0, 1e-4]).reshape(1, 3, 1, 1), 1)
-    shading = (sequence.float().mean(2) + 1) / 2
-    solution = solve_shading(shading.movedim(1, 0), ring_lights(net.config.frames), solver)
+    solution = solve_shading(shadings(sequence).movedim(1, 0), ring_lights(net.config.frames), solver)
     return solution.normals.movedim(-1, 1).float()
+
+
+def _in_square(
+    photo: Photo, window: Window, side: int
+) -> tuple[Float[Tensor, "1 3 side side"], Bool[Tensor, "side side"]]:
+    """The object as the network is shown it: linear colour, and where it is.
+
+    Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
+    """
+    solid = window.cut(mask_of(photo)[None].float())[None]
+    cover = resize(solid, side)
+    mask = cover >= 0.5
+    mask = mask if bool(mask.any()) else cover > 0
+    linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
+    return linear * mask, mask[0, 0]
+
+
+def _at_photo(
+    photo: Photo,
+    window: Window,
+    inside: Bool[Tensor, "side side"],
+    normals: Float[Tensor, "3 side side"],
+    concentration: Float[Tensor, "1 side side"] | None,
+) -> NormalMap:
+    """A map of the square as one of the photo.
+
+    Outside the object nothing was imagined: the nearest pixel of it stands in, so that its rim stays its own.
+    """
+    mask = mask_of(photo)
+    nearest = distance_transform_edt(~inside.numpy(), return_distances=False, return_indices=True)
+    row, column = torch.from_numpy(np.asarray(nearest)).long()
+
+    def pasted(image: Tensor) -> Tensor:
+        grown = resize(image[:, row, column][None], window.height)[0]
+        return window.paste(grown, (mask.shape[0], mask.shape[1])).permute(1, 2, 0)
+
+    facing = torch.tensor([0.0, 0.0, 1e-6])  # where every frame is black, and never a zero vector
+    found = unit(pasted(normals) + facing) * mask[..., None]
+    if concentration is None:
+        return NormalMap(found, mask)
+    # Averaged as logarithms: a thousandfold concentration is no thousandfold say.
+    return NormalMap(found, mask, pasted(concentration.clamp_min(1e-3).log())[..., 0].exp() * mask)
