@@ -50,6 +50,54 @@ def shapes(
     print(f"{output}: {spec.count} shapes, {spec.count * spec.views} views, part {shard} done")
 
 
+def multishade(
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    count: int,
+    seed: int = 0,
+    views: int = 6,
+    lights: int = 1,
+    size_px: int = 128,
+    frames: int = 9,
+    detail: float | None = None,
+    meshes: Path | None = None,
+    shard: str = "0/1",
+    workers: int = 1,
+    ray: str | None = None,
+) -> None:
+    """Generate photos with their shading frames (RoSE's training data); start it again to go on where it was stopped.
+
+    Args:
+        output: folder of the data set: tars in WebDataset's layout, a manifest, a datasheet.
+        count: number of procedural shapes; 0 for meshes alone.
+        seed: the same seed gives the same bytes.
+        views: of each object: front, random, left, right, top, bottom, then random ones.
+        lights: photos of each view, each under another light and of another material.
+        size_px: side of the square images.
+        frames: shading frames of each photo, one for each light of the ring.
+        detail: surface detail of every procedural shape in 0..1; drawn by shape if not given.
+        meshes: a folder of meshes (glb, obj, ply; y up) that join the procedural shapes.
+        shard: i/n makes every n-th shard from the i-th on, so that n machines share the work.
+        workers: processes; with `--ray local`, CPUs of its cluster.
+        ray: address of a Ray cluster that does the work (host:port, auto), or local to start one here.
+    """
+    share = _part(shard)
+    if meshes is not None and not meshes.is_dir():
+        raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
+    from maquette.app.cli.parser import show_warnings_in_one_line
+    from maquette.io.files import require_writable
+    from maquette.synth.multishade.shards import generate
+    from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+
+    require_writable(output, "-o")
+    show_warnings_in_one_line()
+    found = () if meshes is None else find_meshes(meshes)
+    spec = MultiShadeSpec(count, seed, views, lights, size_px, frames, detail, found)
+    with _progress() as progress:
+        task = progress.add_task("shards", total=len(range(share[0], spec.shards, share[1])))
+        generate(output, spec, meshes, share, workers, ray, lambda _: progress.advance(task))
+    print(f"{output}: {spec.count} shapes and {len(found)} meshes, {spec.views} views of each, part {shard} done")
+
+
 def preview(
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     count: int = 100,
@@ -80,7 +128,7 @@ def preview(
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    verbs = {"shapes": shapes, "preview": preview}
+    verbs = {"shapes": shapes, "multishade": multishade, "preview": preview}
     run(verbs, "maquette dataset", __doc__ or "", argv)
     return 0
 

@@ -8,14 +8,25 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from maquette.errors import InputError
 from maquette.io.textured_meshes import TexturedMesh
-from maquette.synth.multishade.shards import Made, make_shard
+from maquette.synth.multishade.making import Made, make_shard
 from maquette.synth.multishade.spec import MultiShadeSpec
 
 _STORE_BYTES = 256 << 20  # of a cluster started here: a few shards wait in it
+
+
+def require_ray() -> None:
+    """See that Ray is installed.
+
+    Raises:
+        InputError: it isn't.
+    """
+    if find_spec("ray") is None:
+        raise InputError("--ray needs Ray; pip install 'maquette[scale]'")
 
 
 def make_on_ray(
@@ -35,7 +46,7 @@ def make_on_ray(
         cpus: of a cluster that is started; what a running one has is known to it.
 
     Raises:
-        InputError: Ray isn't installed, or the cluster can't be reached or fails.
+        InputError: the cluster can't be reached or fails.
     """
     ray = _started(address, cpus)
     try:
@@ -67,10 +78,7 @@ def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, TexturedMesh 
 def _started(address: str, cpus: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what runs here
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's own future default; silences its warning
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError:
-        raise InputError("--ray needs Ray; pip install 'maquette[scale]'") from None
+    ray: Any = importlib.import_module("ray")
     own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
+from maquette.io.tars import Member, list_tar
 from maquette.io.textured_meshes import SUFFIXES
 from maquette.shading.rigs import RING_ELEVATION_DEG, RING_LIGHTS
 
@@ -103,6 +104,28 @@ def sample_key(thing: int, view: int, light: int) -> str:
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard lies."""
     return folder / f"multishade-{number:06d}.tar"
+
+
+def shard_members(path: Path, spec: MultiShadeSpec, number: int) -> list[Member]:
+    """The files in a shard, once it is known that they are those that the spec asks for.
+
+    Raises:
+        InputError: it is missing or damaged, or holds other files.
+    """
+    members = list_tar(path)
+    found, expected = [member.name for member in members], []
+    for thing in spec.shard_objects(number):
+        names = [
+            sample_key(thing, view, light) + suffix
+            for view in range(spec.views)
+            for light in range(spec.lights)
+            for suffix in spec.suffixes
+        ]
+        if thing < spec.count or found[len(expected) : len(expected) + 1] == names[:1]:  # a mesh may lack all of them
+            expected += names
+    if found != expected:
+        raise InputError(f"{path}: damaged (it holds other files than the manifest says)")
+    return members
 
 
 def find_meshes(folder: Path) -> tuple[MeshFile, ...]:
