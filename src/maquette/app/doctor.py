@@ -82,8 +82,7 @@ def try_out(check: Check) -> Finding:
 
 def list_checks() -> list[Check]:
     """Everything that is tried, what is required first."""
-    render, bench = "pip install 'maquette[render]'", "pip install 'maquette[bench]'"
-    hf, onnx = "pip install 'maquette[hf]'", "pip install 'maquette[onnx]'"
+    render, hf, onnx = (f"pip install 'maquette[{extra}]'" for extra in ("render", "hf", "onnx"))
     return [
         Check("python", "everything", do.python),
         Check("torch", "every network", do.torch_on_the_cpu),
@@ -93,6 +92,7 @@ def list_checks() -> list[Check]:
         Check("exr", "EXR files", do.exr),
         Check("gif", "films as GIF", do.film_gif),
         Check("meshes", "meshes, isosurfaces", do.meshes),
+        Check("diffusers", "--method rose", do.diffusers, apart=True),
         *(Check(f"weights {name}", f"--weights {name}", do.weights(name)) for name in do.shipped_weights()),
         Check(
             "mp4",
@@ -108,11 +108,15 @@ def list_checks() -> list[Check]:
         ),
         Check("mitsuba", "path-traced photos of the bench", do.mitsuba, required=False, apart=True, fix=render),
         Check(
-            "transformers", "the backbone of the bench's peers", do.transformers, required=False, apart=True, fix=bench
+            "transformers",
+            "--method hf:FOLDER, train rose --preset svd, the backbone of the bench's peers",
+            do.transformers,
+            required=False,
+            apart=True,
+            fix=hf,
         ),
         Check("onnx", "maquette export", do.onnx, required=False, apart=True, fix=onnx),
         Check("onnxruntime", "--method onnx:FILE", do.onnxruntime, required=False, apart=True, fix=onnx),
-        Check("diffusers", "--method hf:FOLDER", do.diffusers, required=False, apart=True, fix=hf),
         Check("viser", "maquette view", do.viser, required=False, apart=True, fix="pip install 'maquette[view]'"),
         Check(
             "chromium", "the tests of pages", do.chromium, required=False, apart=True, fix="apt-get install chromium"

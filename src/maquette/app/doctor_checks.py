@@ -231,12 +231,13 @@ def mitsuba() -> str:
 
 
 def transformers() -> str:
-    """The classes that are used can be imported."""
+    """The classes that are used can be imported, and what of diffusers needs them."""
     import transformers
-    from transformers import Dinov2Config
+    from diffusers.pipelines.marigold.pipeline_marigold_normals import MarigoldNormalsPipeline
+    from transformers import CLIPVisionModelWithProjection, Dinov2Config
 
     _expect(Dinov2Config(hidden_size=8).hidden_size == 8, "its configurations don't hold their values")
-    return transformers.__version__
+    return f"{transformers.__version__}, {CLIPVisionModelWithProjection.__name__}, {MarigoldNormalsPipeline.__name__}"
 
 
 def onnx() -> str:
@@ -264,15 +265,17 @@ def onnxruntime() -> str:
 
 
 def diffusers() -> str:
-    """The pipeline and its scheduler can be imported and set up."""
+    """The video model and its scheduler can be imported and set up."""
     import diffusers
-    from diffusers.pipelines.marigold.pipeline_marigold_normals import MarigoldNormalsPipeline
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
+    from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+    from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
-    scheduler = DDIMScheduler(prediction_type="v_prediction")
+    scheduler = EulerDiscreteScheduler(prediction_type="v_prediction")
     scheduler.set_timesteps(4)
     _expect(len(scheduler.timesteps) == 4, "its scheduler has another number of steps")
-    return f"{diffusers.__version__}, {MarigoldNormalsPipeline.__name__}"
+    names = UNetSpatioTemporalConditionModel.__name__, AutoencoderKLTemporalDecoder.__name__
+    return ", ".join((diffusers.__version__, *names))
 
 
 def viser() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from maquette.io.normal_maps import write_normal_map
 from maquette.methods.adapters.hf import Marigold
 from maquette.types import Photo
 
-diffusers = pytest.importorskip("diffusers", reason="needs diffusers: pip install 'maquette[hf]'")
+diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'maquette[hf]'")
 
 
@@ -176,8 +177,8 @@ def test_a_damaged_folder_is_one_line(folder, tmp_path, how, message):
     assert str(tmp_path / "damaged") in str(caught.value)
 
 
-def test_without_diffusers_it_says_what_to_type(folder, monkeypatch):
-    for name in ("diffusers", "diffusers.pipelines.marigold.pipeline_marigold_normals"):
-        monkeypatch.setitem(__import__("sys").modules, name, None)
-    with pytest.raises(InputError, match=r"pip install 'maquette\[hf\]'"):
+def test_without_transformers_it_says_what_to_type(folder, monkeypatch):
+    monkeypatch.delitem(sys.modules, "diffusers.pipelines.marigold.pipeline_marigold_normals", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs transformers; pip install 'maquette\[hf\]'"):
         Marigold.from_folder(folder)

@@ -40,13 +40,13 @@ class Marigold:
         """Load what `save_pretrained` wrote; nothing is downloaded, and no code of the folder's is run.
 
         Raises:
-            InputError: diffusers isn't installed, or the folder holds no whole `MarigoldNormalsPipeline`.
+            InputError: transformers isn't installed, or the folder holds no whole `MarigoldNormalsPipeline`.
         """
         try:
             from diffusers.pipelines.marigold.pipeline_marigold_normals import MarigoldNormalsPipeline
             from diffusers.utils import logging
         except ImportError as error:
-            raise InputError(f"hf:{folder}: needs diffusers; pip install 'maquette[hf]'") from error
+            raise InputError(f"hf:{folder}: needs transformers; pip install 'maquette[hf]'") from error
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
