@@ -199,7 +199,9 @@ def to_normals(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Unit normals of a sequence in -1..1; (0, 0, 0) where all frames are black."""
     if net.config.predicts == "normals":
-        return unit(sequence.mean(1) + sequence.new_tensor([0, 0, 1e-4]).reshape(1, 3, 1, 1), 1)
+        grey = sequence.mean(2)
+        normal = torch.stack([grey[:, axis::3].mean(1) for axis in range(3)], 1)
+        return unit(normal + normal.new_tensor([0, 0, 1e-4]).reshape(1, 3, 1, 1), 1)
     solution = solve_shading(shadings(sequence).movedim(1, 0), ring_lights(net.config.frames), solver)
     return solution.normals.movedim(-1, 1).float()
 

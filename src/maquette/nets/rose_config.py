@@ -22,7 +22,7 @@ class RoseTask:
         size_px: side of the square images.
         grey: the mean of the channels is all that the networks see of the photo, as in the paper.
         sees_tokens, sees_latent: the two ways in which the photo is told; the paper has both.
-        predicts: "shading", or, for a comparison, "normals": the normal map, as often as there are frames.
+        predicts: "shading", or, for a comparison, "normals": frame i is component i mod 3 of the normals, as grey.
     """
 
     frames: int = RING_LIGHTS
@@ -60,9 +60,9 @@ class RoseConfig(RoseTask):
         encoder: NiRNE whose clean encoder sees the photo.
     """
 
-    fold: int = 2
-    vae_channels: tuple[int, ...] = (32, 64, 64)
-    latent_channels: int = 12
+    fold: int = 8
+    vae_channels: tuple[int, ...] = (64,)
+    latent_channels: int = 32
     channels: tuple[int, ...] = (64, 96, 96)
     attends: tuple[bool, ...] = (False, True, False)
     layers: int = 1
@@ -92,8 +92,9 @@ PRESETS: dict[str, RoseConfig] = {
     "small": RoseConfig(),
     "tiny": RoseConfig(  # for tests
         size_px=32,
-        vae_channels=(32, 32),
-        latent_channels=4,
+        fold=4,
+        vae_channels=(32,),
+        latent_channels=8,
         channels=(32, 32),
         attends=(False, True),
         width=32,

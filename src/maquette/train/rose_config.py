@@ -47,8 +47,9 @@ TRAINING: dict[str, RoseTraining] = {
     "small": RoseTraining(
         PRESETS["small"],
         (
-            Phase(128, 1200, 4, 2e-3, 2e-5, shapes=744),
-            Phase(128, 6000, 4, 5e-4, 5e-6, shapes=744, stage=2),
+            Phase(128, 400, 4, 3e-4, 1e-5, shapes=744),
+            Phase(64, 3000, 8, 6e-4, 3e-4, shapes=744, stage=2),
+            Phase(128, 3200, 4, 4e-4, 3e-6, shapes=744, stage=2),
         ),
         bf16=True,
     ),
