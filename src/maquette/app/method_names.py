@@ -7,9 +7,10 @@ from typing import Literal
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
 
-METHODS = ("nirne", "clone", "inflate", "flat")
+METHODS = ("nirne", "rose", "auto", "clone", "inflate", "flat")
 FORMS = "hf:FOLDER, onnx:FILE[@FRAME], MODULE:FUNCTION, FILE.py:FUNCTION"
 _NEVER_KNOW_THEIR_CONFIDENCE = ("inflate", "flat", "hf")
+_WEIGHTS = {"nirne": "nirne-small", "rose": "rose-small", "auto": "rose-small"}  # by default, where there is a choice
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ class MethodName:
     def may_know_its_confidence(self) -> bool:
         """False if a map of this method never carries a concentration."""
         return self.kind not in _NEVER_KNOW_THEIR_CONFIDENCE
+
+
+def weights_of(method: str, weights: str | None) -> str:
+    """The weights that a method works with: those that were given, or its own; empty if it has none to choose."""
+    if method not in _WEIGHTS:
+        return ""
+    return _WEIGHTS[method] if weights is None else weights
+
+
+def with_weights(method: str, weights: str | None) -> str:
+    """A method and its weights, for people."""
+    name = weights_of(method, weights)
+    return f"{method} ({name})" if name else method
 
 
 def read_method(text: str) -> MethodName:

@@ -5,21 +5,22 @@ from pathlib import Path
 
 import torch
 
-from maquette.app.method_names import read_method
+from maquette.app.method_names import read_method, weights_of
 from maquette.errors import InputError
 from maquette.types import NormalMap, Photo
 
 Predictor = Callable[[Photo], NormalMap]
 
 
-def build_predictor(method: str, weights: str, device: str, detail_px: int) -> Predictor:
+def build_predictor(method: str, weights: str | None, device: str, detail_px: int) -> Predictor:
     """A method, ready to be called.
 
     Args:
-        method: `nirne`, `clone` from a neutral start, one of the baselines `inflate` and `flat`, or a foreign model in
-            one of the forms of `maquette.app.method_names`: `hf:FOLDER`, `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`,
-            `FILE.py:FUNCTION`.
-        weights: name or folder of NiRNE's weights; `clone` takes those that ship with it.
+        method: `nirne`, `rose`, both of them (`auto`), `clone` from a neutral start, one of the baselines `inflate` and
+            `flat`, or a foreign model in one of the forms of `maquette.app.method_names`: `hf:FOLDER`,
+            `onnx:FILE[@FRAME]`, `MODULE:FUNCTION`, `FILE.py:FUNCTION`.
+        weights: name or folder of the weights of NiRNE or RoSE, None for those that ship; for `auto`, those of RoSE,
+            beside which its calibration lies. `clone` takes what ships with it.
         device: `auto`, `cpu`, or a CUDA device as torch names it; a Python function chooses its own.
         detail_px: of NiRNE, see there; other methods work at the photo's own resolution.
 
@@ -53,6 +54,15 @@ def build_predictor(method: str, weights: str, device: str, detail_px: int) -> P
         if device not in ("auto", "cpu"):
             raise InputError(f"--device {device}: the loop of clone runs on the CPU; give cpu or auto")
         return Clone.from_pretrained()
+    weights = weights_of(method, weights)
+    if method == "rose":
+        from maquette.methods.rose import Rose
+
+        return Rose.from_pretrained(weights, resolve_device(device))
+    if method == "auto":
+        from maquette.methods.auto import auto
+
+        return auto(weights, resolve_device(device), detail_px)
     from maquette.methods.nirne import NiRNE
 
     return NiRNE.from_pretrained(weights, device=resolve_device(device), detail_px=detail_px)

@@ -74,17 +74,28 @@ def load_checkpoint(directory: Path | str, config_type: type[Config]) -> tuple[C
     for path in (config_path, weights_path):
         if not path.is_file():
             raise InputError(f"{path}: no such file; a checkpoint is {CONFIG_NAME} + {WEIGHTS_NAME}")
-    try:
-        content = json.loads(config_path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{config_path}: is not JSON, or is cut off") from error
-    config = _typed(content, config_type, str(config_path))
+    config = read_config(config_path, config_type)
     try:
         tensors = load_file(weights_path)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{weights_path}: is cut off or no safetensors file") from error
     state = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     return config, state
+
+
+def read_config(path: Path, config_type: type[Config]) -> Config:
+    """A dataclass from a JSON file, field by field.
+
+    Raises:
+        InputError: no such file, no JSON, or a field is missing, unknown, mistyped, or out of its range.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON, or is cut off") from error
+    return _typed(content, config_type, str(path))
 
 
 def load_network(weights: str | Path, config_type: type[Config], network_type: Callable[[Config], Network]) -> Network:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from maquette.app.cli.parser import METHOD_HELP, Parser, add_detail_option, method_text, show_warnings_in_one_line
-from maquette.app.method_names import read_method
+from maquette.app.method_names import read_method, weights_of
 from maquette.errors import InputError
 
 SETS = ("diligent", "luces", "pathtraced", "scans")
@@ -15,6 +15,11 @@ SETS = ("diligent", "luces", "pathtraced", "scans")
 def main(argv: list[str]) -> int:
     """Run the verb: print the table, save it with pictures; returns 0, or 2 if a set couldn't be run."""
     options = _parse(argv)
+    weighted = [name for name in options.method if weights_of(name, None)]
+    if options.weights is not None and len(weighted) > 1:
+        raise InputError(
+            f"--weights {options.weights}: are those of one method; {', '.join(weighted)} each have their own"
+        )
     if not options.data.is_dir():
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
@@ -39,7 +44,8 @@ def main(argv: list[str]) -> int:
             # A set that can't be run stays in the table, with its reason, beside those that can.
             results[name] = SetResult(missing=str(error))
             print(f"maquette: {name} not run: {error}", file=sys.stderr)
-    about = {"weights": options.weights, "detail_px": options.detail_px} if "nirne" in predictors else {}
+    weights = {name: weights_of(name, options.weights) for name in predictors if weights_of(name, options.weights)}
+    about = {"weights": weights, "detail_px": options.detail_px} if weights else {}
     found = as_json(results, about)
     table = markdown(results)
     _save(options.output, results, found, table)
@@ -60,7 +66,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         metavar="METHOD",
         help=METHOD_HELP,
     )
-    parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
+    parser.add_argument("--weights", metavar="NAME|DIR", help="of nirne, rose or auto; default: their own")
     parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
     add_detail_option(parser)
     parser.add_argument(

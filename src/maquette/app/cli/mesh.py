@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from maquette.app.cli.inputs import is_normal_map
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.method_names import with_weights
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -204,6 +205,6 @@ def _write_report(
 
     from maquette.app.report.report import write_report
 
-    method = f"{options.method} ({options.weights})" if options.method == "nirne" else options.method
+    method = with_weights(options.method, options.weights)
     known = torch.where(depth.mask, depth.depth, torch.nan)
     write_report(path, photo, normal_map, known, camera, {"Method": method, "Mesh": options.output.name})

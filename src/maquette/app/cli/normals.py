@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from maquette.app.cli import clone, photometric, video
+from maquette.app.cli import clone, photometric, rose, video
 from maquette.app.cli.inputs import expand, require_distinct_stems
 from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
-from maquette.app.method_names import read_method
+from maquette.app.method_names import read_method, with_weights
 from maquette.errors import InputError
 from maquette.io.files import require_writable
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
     from maquette.io.normal_maps import Format
     from maquette.methods.clone.method import Clone
+    from maquette.methods.rose import Rose
     from maquette.types import NormalMap, Photo
 
 
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> int:
     if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
     clone.check(options, photos)
+    rose.check(options, photos)
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
@@ -43,6 +45,8 @@ def main(argv: list[str]) -> int:
 
     if options.method == "clone":
         predictor = clone.build(options)
+    elif options.method == "rose":
+        predictor = rose.build(options)
     else:
         predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
     failed = _run_all(photos, options, predictor)
@@ -69,6 +73,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
     clone.add_options(parser)
+    rose.add_options(parser)
     return parser.parse_args(argv)
 
 
@@ -112,6 +117,8 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     added: dict[str, Any] = {}
     if options.method == "clone":
         normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
+    elif options.method == "rose":
+        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
     else:
         normal_map = predictor(photo)
     if options.confidence and normal_map.concentration is None:
@@ -135,7 +142,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     report = None
     if options.report:
         report = options.output / f"{path.stem}.report.html"
-        method = f"{options.method} ({options.weights})" if options.method == "nirne" else options.method
+        method = with_weights(options.method, options.weights)
         _write_report(report, photo, normal_map, {"Method": method, "Normal map": f"{normals.name}: {frame}"})
     return {
         "photo": str(path),

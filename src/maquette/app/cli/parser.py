@@ -55,9 +55,9 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", type=method_text, default="nirne", metavar="METHOD", help=METHOD_HELP)
     parser.add_argument(
         "--weights",
-        default="nirne-small",
         metavar="NAME|DIR",
-        help="weights that ship, or a folder with config.json and model.safetensors; default: %(default)s",
+        help="of nirne, rose or auto: weights that ship, or a folder with config.json and model.safetensors; default:"
+        " the method's own",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one")
     add_detail_option(parser)
