@@ -56,7 +56,9 @@ def train_rose(
     place = torch.device(device)
     state = start(config, run, place, init)
     saved = time.monotonic()
+    stage = 0
     for phase, first, last in config.spans():
+        begins, stage = phase.stage != stage, phase.stage
         if state.step >= last:
             continue
         data = open_data(folders, phase)
@@ -64,8 +66,8 @@ def train_rose(
         while state.step < last:
             started = time.monotonic()
             batch = make_batch(data, phase, config.seed, state.step, device=place)
-            if state.step == first:
-                begin(state, phase, batch)
+            if begins and state.step == first:
+                begin(state, stage, batch, given=init is not None)
             made = time.monotonic()
             line = _step(state, config, phase, state.step - first, batch)
             state.step += 1
@@ -116,12 +118,19 @@ def validate_rose(net: Rose, folder: Path, size_px: int, device: torch.device | 
 
 
 @torch.no_grad()
-def begin(state: State[Rose], phase: Phase, batch: Batch) -> None:
-    """What a stage starts from: the VAE, from principal components; the video model, from the averaged VAE."""
-    if phase.stage == 1:
+def begin(state: State[Rose], stage: int, batch: Batch, given: bool = False) -> None:
+    """What a stage starts from: the VAE, from principal components; the video model, from the averaged VAE.
+
+    Args:
+        state: changed in place; nothing but the run's seed and its steps may tell what becomes of it.
+        stage: 1 or 2; a further phase of the same stage goes on with weights and latents as they are.
+        batch: the stage's first.
+        given: the run started from trained weights.
+    """
+    if stage == 1 and not given:
         start_from_components(state.model, batch)
         state.average.load_state_dict(state.model.state_dict())
-    elif state.step > 0:  # with no stage before this one, the VAE was given, scale and all
+    elif stage == 2 and state.step > 0:  # with no stage before this one, the VAE was given, scale and all
         state.model.load_state_dict(state.average.state_dict())
         for net in (state.model, state.average):
             normalise_latents(net, batch)
