@@ -31,7 +31,7 @@ from maquette.shading.rigs import RING_LIGHTS, ring_lights, shading_frames
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # what the released test code takes, but for .bmp
 _NORMAL_SUFFIXES = (".png", ".exr", ".npy", ".tif", ".tiff")
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _described_pairs(folder: Path, layout: Layout) -> list[_Pair]:
         if match is None:
             continue
         names = match.groupdict()
-        normal = folder / layout.normal.format(**names)
-        mask = None if layout.mask is None else folder / layout.mask.format(**names)
+        normal = folder / _filled(layout.normal, names)
+        mask = None if layout.mask is None else folder / _filled(layout.mask, names)
         if normal.exists() and photo not in (normal, mask):
             pairs.append(_Pair(photo, normal, mask, "/".join(names[name] for name in layout.group)))
     return pairs
@@ -166,6 +166,8 @@ def _read_layout(path: Path) -> Layout:
         missing = sorted(set(used) - set(names))
         if missing:
             raise ValueError(f"its photo has no {{{missing[0]}}}")
+        if any(Path(template).is_absolute() for template in (layout.photo, layout.normal, layout.mask or "")):
+            raise ValueError("its paths must lie below the folder")
         if layout.convention not in CAMERA_FRAMES:
             raise ValueError(f"its convention is none of {', '.join(CAMERA_FRAMES)}")
         return layout
@@ -183,6 +185,10 @@ def _pattern(template: str) -> re.Pattern[str]:
             out += f"(?P={part})" if part in seen else f"(?P<{part}>[^/]+)"
             seen.add(part)
     return re.compile(out)
+
+
+def _filled(template: str, names: dict[str, str]) -> str:
+    return _PLACE.sub(lambda place: names[place[1]], template)
 
 
 def _same_size(pair: _Pair, image: Tensor, mask: Tensor) -> Tensor:

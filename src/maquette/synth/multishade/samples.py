@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.geometry.vectors import unit
@@ -139,9 +140,8 @@ def look(thing: Shape | PlacedMesh, view: View, lights: np.ndarray) -> Seen:
     colour = np.zeros((*buffer.mask.shape, 3), np.float32)
     colour[buffer.mask] = colours_at(thing.mesh, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
     surfaces = to_surfaces(buffer, fine, lights)
-    # A colour is averaged as a light's reach is: over what of the pixel is the object.
-    coloured = coarsen(replace(surfaces, lit=_first(colour)), n).lit
-    return Seen(coarsen(surfaces, n), coloured)
+    covered = F.avg_pool2d(surfaces.mask, n).clamp_min(1e-6)
+    return Seen(coarsen(surfaces, n), F.avg_pool2d(_first(colour), n) / covered)
 
 
 def to_surfaces(buffer: GBuffer, view: View, lights: np.ndarray) -> Surfaces:

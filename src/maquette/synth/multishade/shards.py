@@ -37,7 +37,7 @@ def generate(
         done: told each shard's number.
 
     Raises:
-        InputError: the folder holds another data set or can't be written; a mesh changed since the spec was made;
+        InputError: the folder holds another data set or can't be written; nobody said where the meshes are;
             shards are missing of a generator that this isn't any more; Ray isn't installed or can't be reached; a
             worker died.
     """

@@ -1,0 +1,220 @@
+"""The same bytes whoever makes a MultiShade data set and however often it is killed; damage is found and mended."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trimesh
+
+from maquette.errors import InputError
+from maquette.io.tars import list_tar, pack_tar
+from maquette.synth.multishade import shards
+from maquette.synth.multishade.shards import generate
+from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes, open_manifest, read_manifest
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+COUNT = 20  # meshes, hence three shards
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def meshes(tmp_path_factory) -> Path:
+    """Twenty small meshes, one of them unreadable."""
+    folder = tmp_path_factory.mktemp("meshes")
+    for number in range(COUNT):
+        trimesh.creation.icosphere(1, 1 + number).export(folder / f"{number:02d}.ply")
+    (folder / "05.ply").write_bytes(b"ply\njunk\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spec(meshes) -> MultiShadeSpec:
+    return MultiShadeSpec(0, seed=5, views=2, size_px=16, frames=4, meshes=find_meshes(meshes))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a reader of the data set sees."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, meshes, spec) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.warns(UserWarning, match=r"05\.ply: .*; it is left out") as told:
+        generate(folder, spec, meshes)
+    assert len(told) == 1
+    found = contents(folder)
+    assert sorted(found) == ["datasheet.md", "manifest.json", *(f"multishade-{n:06d}.tar" for n in range(3))]
+    return found
+
+
+def run(folder: Path, meshes: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "maquette.app.cli.main", "dataset", "multishade", "-o", str(folder)]
+    asked = ["--count", "0", "--seed", "5", "--views", "2", "--size-px", "16", "--frames", "4"]
+    return subprocess.Popen(
+        [*command, *asked, "--meshes", str(meshes), *options],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_two_processes_make_the_same(tmp_path, meshes, undisturbed):
+    assert run(tmp_path, meshes, "--workers", "2").wait(120) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_ray_makes_the_same(tmp_path, meshes, undisturbed):
+    pytest.importorskip("ray", reason="needs Ray: pip install 'maquette[scale]'")
+    assert run(tmp_path, meshes, "--ray", "local", "--workers", "2").wait(180) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+@pytest.mark.filterwarnings("ignore:.*it is left out")
+def test_parts_make_the_same(tmp_path, meshes, spec, undisturbed):
+    for part in ((2, 3), (0, 3), (1, 3)):
+        generate(tmp_path, spec, meshes, part)
+    assert contents(tmp_path) == undisturbed
+
+
+def test_killed_at_any_moment_and_started_again_it_makes_the_same(tmp_path, meshes, undisturbed):
+    """Three kills, after one shard, after another one, and at some moment; never a half file under a final name."""
+    for wanted in (3, 4, 4):
+        child = run(tmp_path, meshes)
+        while len(contents(tmp_path)) < wanted and child.poll() is None:
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.02))
+        child.send_signal(signal.SIGKILL)
+        assert child.wait(60) in (-signal.SIGKILL, 0)
+        for name, content in contents(tmp_path).items():
+            assert content == undisturbed[name]
+    assert run(tmp_path, meshes).wait(120) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_workers_end_with_the_process_that_began_them(tmp_path, meshes):
+    child = run(tmp_path, meshes, "--workers", "2")
+    workers: list[str] = []
+    began = time.monotonic()
+    while len(workers) < 3 and time.monotonic() - began < 60:  # two workers and the tracker of their resources
+        time.sleep(0.05)
+        workers = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    child.kill()
+    child.wait(60)
+    began = time.monotonic()
+    while any(alive(int(pid)) for pid in workers) and time.monotonic() - began < 30:
+        time.sleep(0.05)
+    assert not any(alive(int(pid)) for pid in workers)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def whole(tmp_path, undisturbed) -> Path:
+    """A copy of the data set to break."""
+    for name, content in undisturbed.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def test_nothing_is_made_twice(whole, spec, meshes, undisturbed, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a shard that is there was made again")
+
+    monkeypatch.setattr(shards, "make_shard", refuse)
+    told = []
+    generate(whole, spec, meshes, done=told.append)
+    assert told == [0, 1, 2]
+    assert contents(whole) == undisturbed
+
+
+@pytest.mark.parametrize("kind", ["cut off", "empty", "junk", "other files", "without a sample"])
+def test_a_damaged_shard_is_made_again_and_named(whole, spec, meshes, undisturbed, kind):
+    path = whole / "multishade-000001.tar"
+    content = path.read_bytes()
+    files = [(m.name, content[m.start : m.start + m.size]) for m in list_tar(path)]
+    broken = {
+        "cut off": content[:-1024],
+        "empty": b"",
+        "junk": b"junk" * 1000,
+        "other files": undisturbed["multishade-000000.tar"],
+        "without a sample": pack_tar(files[len(spec.suffixes) :]),
+    }
+    path.write_bytes(broken[kind])
+    with pytest.warns(UserWarning, match=r"multishade-000001\.tar: damaged .*; it is made again"):
+        generate(whole, spec, meshes)
+    assert contents(whole) == undisturbed
+
+
+def test_a_folder_of_another_spec_is_refused_and_says_what_differs(whole, spec, meshes, undisturbed):
+    for other, said in (
+        (MultiShadeSpec(0, 6, 2, 1, 16, 4, None, spec.meshes), "seed 5 there, 6 here"),
+        (MultiShadeSpec(0, 5, 2, 1, 16, 4, None, spec.meshes[:-1]), "its meshes are others"),
+    ):
+        with pytest.raises(InputError, match=f"another data set \\({said}"):
+            generate(whole, other, meshes)
+    assert contents(whole) == undisturbed
+
+
+def test_a_mesh_that_changed_is_noticed(whole, tmp_path_factory, meshes):
+    folder = tmp_path_factory.mktemp("changed")
+    for path in meshes.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    trimesh.creation.box().export(folder / "03.ply")
+    changed = MultiShadeSpec(0, seed=5, views=2, size_px=16, frames=4, meshes=find_meshes(folder))
+    with pytest.raises(InputError, match="its meshes are others or have changed"):
+        generate(whole, changed, folder)
+
+
+def test_the_manifest_is_the_spec_and_the_datasheet_tells_it(whole, spec):
+    assert read_manifest(whole) == spec
+    text = (whole / "datasheet.md").read_text()
+    for fact in ("at most 40 samples", "0 procedural shapes", "20 meshes", "16 x 16 pixels", "90 degrees apart"):
+        assert fact in text
+    assert f"`07.ply`, sha256 {spec.meshes[7].sha256}" in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"kind": "multishade"}',
+        '{"count": 3, "seed": 0}',
+        '{"kind": "multishade", "meshes": [], "x": 1}',
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest\.json: not a manifest of MultiShade"):
+        read_manifest(tmp_path)
+
+
+def test_an_older_format_is_read_and_not_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("maquette.synth.multishade.spec.FORMAT", 2)
+    monkeypatch.setattr(shards, "FORMAT", 2)
+    old = MultiShadeSpec(1, size_px=16, format=1)
+    open_manifest(tmp_path, old)
+    with pytest.raises(InputError, match="makes format 2, not 1"):
+        generate(tmp_path, old)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("count", 0), ("seed", -1), ("views", 0), ("lights", 101), ("size_px", 8), ("frames", 2), ("frames", 65),
+     ("detail", 1.5), ("format", 9)],
+)  # fmt: skip
+def test_a_spec_out_of_range_names_the_field(field, value):
+    with pytest.raises(InputError, match=f"{field} is {value}; it must lie in"):
+        MultiShadeSpec(**({"count": 1} | {field: value}))
