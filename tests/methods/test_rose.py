@@ -3,10 +3,12 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
+from svd_folder import write_tiny_svd
 from torch import Tensor
 
 from maquette.errors import InputError
@@ -16,6 +18,7 @@ from maquette.methods.rose import SIGMAS, Rose, guidance_of_frames, imagine, sha
 from maquette.metrics import angular_error_deg
 from maquette.nets.rose import PRESETS, Condition
 from maquette.nets.rose import Rose as RoseNet
+from maquette.nets.rose_svd import read_svd
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.types import Photo
 
@@ -229,12 +232,13 @@ def test_a_network_of_normals_needs_no_solver():
     config = replace(TINY, predicts="normals")
     normals = torch.zeros(3, SIDE, SIDE)
     normals[:, 2 : 2 + DISC, 2 : 2 + DISC] = ball(DISC)[0]
-    net = Analytic(lambda noisy, sigma, told: normals[None, None].expand_as(noisy), config)
+    sequence = normals.repeat(3, 1, 1)[None, :, None].expand(1, -1, 3, -1, -1)  # frame i is component i mod 3
+    net = Analytic(lambda noisy, sigma, told: sequence.expand_as(noisy), config)
     photo, truth = photo_of_ball(DISC, (40, 40), 5, 5)
     found = Rose(net).imagine(photo)
     assert found.frames is None and found.normal_map.concentration is None
     assert float(angular_error_deg(found.normal_map.normals, truth, photo.mask).max()) < 0.02
-    assert torch.allclose(to_normals(net, normals[None, None])[0, :, 16, 16], normals[:, 16, 16], atol=1e-3)
+    assert torch.allclose(to_normals(net, sequence)[0, :, 16, 16], normals[:, 16, 16], atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -273,3 +277,14 @@ def test_weights_of_another_method_are_refused(tmp_path):
         Rose.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="RoseConfig"):
         Rose.from_pretrained("nirne-small")
+
+
+def test_a_folder_in_the_layout_of_stable_video_diffusion(tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("maquette.methods.rose.read_svd", partial(read_svd, size_px=64))  # 576 px would take minutes
+    method = Rose.from_pretrained(write_tiny_svd(tmp_path), steps=1)
+    photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
+    found = method.imagine(photo)
+    assert found.frames is not None and photo.mask is not None
+    assert found.frames.shape == (9, 64, 64)
+    assert torch.allclose(found.normal_map.normals.norm(dim=-1), photo.mask.float(), atol=1e-5)

@@ -28,6 +28,7 @@ from maquette.methods.tiles import resize
 from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Condition, RoseConfig
 from maquette.nets.rose import Rose as RoseNet
+from maquette.nets.rose_svd import read_svd
 from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import solve_shading
 from maquette.types import NormalMap, Photo
@@ -95,17 +96,15 @@ class Rose:
         solver: RingSolver = "robust",
         seed: int = SEED,
     ) -> "Rose":
-        """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
+        """Load shipped weights by name, a folder with `config.json` and `model.safetensors`, or one in SVD's layout.
 
         Raises:
-            InputError: diffusers isn't installed, no such weights, files that don't fit the network, or a number out
-                of its range.
+            InputError: no such weights, files that don't fit the network, or a number out of its range.
         """
-        try:
-            import diffusers  # noqa: F401
-        except ImportError as error:
-            raise InputError("RoSE needs diffusers; pip install 'maquette[hf]'") from error
-        return cls(load_network(weights, RoseConfig, RoseNet).to(device), steps, guidance, solver, seed)
+        folder = Path(weights)
+        is_svd = (folder / "model_index.json").is_file()
+        net = RoseNet(read_svd(folder)) if is_svd else load_network(weights, RoseConfig, RoseNet)
+        return cls(net.to(device), steps, guidance, solver, seed)
 
     def __call__(self, photo: Photo) -> NormalMap:
         """Normals and concentration on the photo's mask (everywhere, if it has none).
