@@ -14,6 +14,7 @@ from maquette.geometry.vectors import unit
 from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
 from maquette.synth.photo import Surfaces
 from maquette.synth.views import LIGHTS
+from maquette.types import Camera
 
 _KEYS = ("normal", "depth", "lit", "openness", "lights", "camera")
 
@@ -52,6 +53,13 @@ class ShapeData:
         arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
         surfaces = unpack(arrays)
         return surfaces if factor == 1 else coarsen(surfaces, factor)
+
+    def camera(self, index: int, factor: int = 1) -> Camera:
+        """What saw G-buffer `index`, its pixels averaged over squares; it stands at the origin of `Surfaces`."""
+        shard, row = divmod(index, SHAPES_PER_SHARD * self.spec.views)
+        focal, x, y, orthographic, _ = (float(value) for value in self._files[shard].get_slice("camera")[row])
+        side = self.spec.size_px // factor
+        return Camera(side, side, focal / factor, (x / factor, y / factor), torch.eye(4), bool(orthographic))
 
 
 def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:

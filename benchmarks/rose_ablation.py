@@ -1,0 +1,187 @@
+"""RoSE's claim and its ablations, at equal data, steps and network: which of the paper's orderings hold at our scale?
+
+    python benchmarks/rose_ablation.py [--quick] [--json] [--only NAME ...] [--steps 600] [--run runs/rose-ablation]
+
+Every variant trains the video model of `rose-small` from nothing over its frozen VAE, on the same photos, and is scored
+on the same photos of held-out shapes: mean angular error in degrees at 1, 4 and 25 steps of the sampler, by both
+solvers; signal-to-noise of the shadings; and how far the integrated surface is from the true one, in percent of the
+object's width. "normals" is the control: the same frames, but each a component of the normals, and no solver. Each
+variant is kept under --run: one that is there is scored and not trained again. With --json, errors relative to the
+variant "shading" at 4 steps; below 1 is better. Data is generated if it isn't there.
+"""
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maquette.geometry.integrate import integrate
+from maquette.io.checkpoints import load_network
+from maquette.losses import angle, masked_mean
+from maquette.methods.rose import imagine, to_normals
+from maquette.metrics import psnr_db
+from maquette.nets.nirne import normalise_exposure
+from maquette.nets.rose import Rose, RoseConfig
+from maquette.shading.rigs import ring_lights, shading_frames
+from maquette.shading.solve import Solver
+from maquette.synth.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.photo import Surfaces, photograph
+from maquette.synth.shards import ShapeData
+from maquette.train.config import Phase
+from maquette.train.data import HELD_OUT_SEED
+from maquette.train.rose import train_rose
+from maquette.train.rose_config import RoseTraining
+from maquette.types import Camera, NormalMap
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "shading": {},
+    "normals": {"predicts": "normals"},
+    "no tokens": {"sees_tokens": False},
+    "no latent": {"sees_latent": False},
+    "6 lights": {"frames": 6},
+    "12 lights": {"frames": 12},
+    "colour": {"grey": False},
+}
+SIZE_PX, BATCH = 64, 8
+SOLVERS: tuple[Solver, ...] = ("robust", "paper")
+
+
+def main() -> int:
+    """Train what isn't there, score, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="2 variants, 3 steps of training, 4 photos")
+    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--steps", type=int, default=600, help="of the optimiser")
+    parser.add_argument("--weights", default="rose-small", help="whose VAE is used: a name or a folder")
+    parser.add_argument("--data", type=Path, default=Path("runs/shapes"))
+    parser.add_argument("--held-out", type=Path, default=Path("runs/held-out"))
+    parser.add_argument("--run", type=Path, default=Path("runs/rose-ablation"))
+    parser.add_argument("--photos", type=int, default=48)
+    options = parser.parse_args()
+    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    folder = tempfile.TemporaryDirectory() if options.quick else None
+    if folder is not None:
+        options.only, options.steps, options.photos = ["shading", "normals"], 3, 4
+        options.run = Path(folder.name)
+        options.data, options.held_out = options.run / "shapes", options.run / "held-out"
+    for place, spec in (
+        (options.data, DatasetSpec(8 if options.quick else 744, views=2 if options.quick else 8, size_px=128)),
+        (options.held_out, DatasetSpec(8 if options.quick else 48, HELD_OUT_SEED, views=4, size_px=128)),
+    ):
+        generate(place, read_manifest(place) if (place / "manifest.json").exists() else spec, shapes=744)
+    base = load_network(options.weights, RoseConfig, Rose)
+    scores = {}
+    for name in options.only:
+        net = trained(name, base, options)
+        scores[name] = score(net, options.held_out, options.photos, (1, 4) if options.quick else (1, 4, 25))
+        print(name, scores[name], file=sys.stderr)
+    print(json.dumps(ratios(scores)) if options.json else table(scores))
+    return 0
+
+
+def trained(name: str, base: Rose, options: argparse.Namespace) -> Rose:
+    """The variant, trained over the VAE of `base`, or read from the run folder."""
+    if not isinstance(base.config, RoseConfig):
+        raise TypeError("the ablation is of the small backbone")
+    config = RoseTraining(
+        replace(base.config, **VARIANTS[name]),
+        (Phase(SIZE_PX, options.steps, BATCH, 6e-4, 6e-6, shapes=744, stage=2),),
+        bf16=True,
+    )
+    torch.manual_seed(config.seed)
+    fresh = config.build()
+    fresh.vae.load_state_dict(base.vae.state_dict())
+    fresh.latent_std.copy_(base.latent_std)
+    run = options.run / name.replace(" ", "-")
+
+    def report(line: dict[str, float]) -> None:
+        if int(line["step"]) % 50 == 0:
+            print(f"{name}: {int(line['step'])} steps, loss {line['loss']:.4f}", file=sys.stderr)
+
+    return train_rose(config, {"shapes": options.data}, run, report=report, init=fresh.state_dict())
+
+
+@torch.no_grad()
+def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> dict[str, float]:
+    """Errors over fixed photos of held-out shapes."""
+    data = ShapeData(folder)
+    factor = data.spec.size_px // SIZE_PX
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:photos]
+    found: dict[str, list[float]] = {}
+
+    def keep(key: str, value: float) -> None:
+        found.setdefault(key, []).append(value)
+
+    for index in order:
+        surfaces = data.batch([index], factor)
+        rng = torch.Generator().manual_seed(index)
+        seen = normalise_exposure(photograph(surfaces, rng) ** 2.2, surfaces.mask)
+        for steps in samplings:
+            with torch.autocast("cpu", torch.bfloat16):
+                frames = imagine(net, seen, surfaces.mask, steps).float()
+            shading = net.config.predicts == "shading"
+            for solver in SOLVERS if shading else SOLVERS[:1]:
+                normal = to_normals(net, frames, solver)
+                error = masked_mean(angle(normal, surfaces.normal), surfaces.mask)
+                keep(f"{steps}_{solver}_deg", math.degrees(float(error)))
+                if steps == 4 and solver == "robust":
+                    keep("surface_percent", surface_error(normal, surfaces, data.camera(index, factor)))
+            if steps == 4 and shading:
+                keep("shading_db", shading_psnr(frames, surfaces))
+    return {key: sum(values) / len(values) for key, values in found.items()}
+
+
+def shading_psnr(frames: Tensor, surfaces: Surfaces) -> float:
+    """Of the imagined shadings, over the object."""
+    true = shading_frames((surfaces.normal * surfaces.mask).movedim(1, -1), ring_lights(frames.shape[1]))[:, 0]
+    inside = surfaces.mask[0, 0] > 0
+    return psnr_db(((frames[0].mean(1) + 1) / 2)[:, inside], true[:, inside])
+
+
+def surface_error(normal: Tensor, surfaces: Surfaces, camera: Camera) -> float:
+    """Root mean square distance in depth of the integrated surface from the true one, percent of the object's width.
+
+    What normals can't tell, the distance of each piece, is fitted.
+    """
+    mask = surfaces.mask[0, 0] > 0
+    depth = integrate(NormalMap(normal[0].permute(1, 2, 0) * mask[..., None], mask), camera)
+    true = -surfaces.position[0, 2].double()
+    missed = torch.zeros_like(true)
+    for piece in range(int(depth.piece.max()) + 1):
+        here = depth.piece == piece
+        if camera.orthographic:
+            missed[here] = depth.depth[here] - depth.depth[here].mean() - (true[here] - true[here].mean())
+        else:
+            scale = (true[here] * depth.depth[here]).sum() / depth.depth[here].square().sum()
+            missed[here] = scale * depth.depth[here] - true[here]
+    across = surfaces.position[0, :2, mask]
+    width = float((across.amax(1) - across.amin(1)).max())
+    return 100 * float(missed[mask].square().mean().sqrt()) / width
+
+
+def ratios(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Of every variant, the error at four steps by the robust solver over that of "shading"."""
+    whole = scores["shading"]["4_robust_deg"]
+    return {f"{name}_degrees": found["4_robust_deg"] / whole for name, found in scores.items()}
+
+
+def table(scores: dict[str, dict[str, float]]) -> str:
+    """Markdown: a row a variant."""
+    columns = sorted({key for found in scores.values() for key in found}, key=lambda key: (len(key), key))
+    lines = ["| variant | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for name, found in scores.items():
+        cells = [f"{found[key]:.2f}" if key in found else "" for key in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
