@@ -5,6 +5,7 @@ an undisturbed one.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,13 @@ from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Condition, Rose
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import Batch, make_batch, mix, move
+from maquette.train.batches import Batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
-from maquette.train.rose_config import RoseTraining
+from maquette.train.rose_config import RoseTraining, require_fitting
+from maquette.train.rose_data import open_source
 from maquette.train.rose_vae import normalise_latents, start_from_components, truth, vae_loss, validate_vae, views_of
-from maquette.train.steps import open_data, update
+from maquette.train.steps import update
 
 
 def train_rose(
@@ -40,32 +42,36 @@ def train_rose(
 
     Args:
         config: what to do; a run folder that holds another config is refused.
-        folders: dataset folders by the phases' `data` names.
+        folders: by the phases' `data` names: datasets of shapes, or MultiShade.
         run: folder of checkpoints and `log.jsonl`.
         device: torch device.
-        validation: dataset folder for the errors that are logged at the end of every phase.
+        validation: dataset of shapes for the errors that are logged at the end of every phase.
         save_every_s: seconds between checkpoints: the most that a kill can lose.
         validate_every: steps between further such errors; 0 for none.
         report: called with every log line.
         init: weights to start from instead of random ones; a checkpoint in `run` wins.
 
     Raises:
-        InputError: missing data, or what `maquette.train.checkpoints.require_ready` refuses.
+        InputError: missing data, sizes that don't fit the network, more processes than one, or what
+            `maquette.train.checkpoints.require_ready` refuses.
     """
+    require_fitting(config)
     require_ready(config, run, init)
     place = torch.device(device)
     state = start(config, run, place, init)
+    for group in state.optimiser.param_groups:
+        group["betas"] = config.betas
     saved = time.monotonic()
     stage = 0
     for phase, first, last in config.spans():
         begins, stage = phase.stage != stage, phase.stage
         if state.step >= last:
             continue
-        data = open_data(folders, phase)
-        _freeze(state.model, phase.stage)
+        make_batch = open_source(config, folders, phase, place)
+        _freeze(state.model, stage)
         while state.step < last:
             started = time.monotonic()
-            batch = make_batch(data, phase, config.seed, state.step, device=place)
+            batch = make_batch(state.step)
             if begins and state.step == first:
                 begin(state, stage, batch, given=init is not None)
             made = time.monotonic()
@@ -74,7 +80,7 @@ def train_rose(
             line |= {"step": state.step, "data_s": made - started, "step_s": time.monotonic() - made}
             due = state.step == last or (validate_every > 0 and state.step % validate_every == 0)
             if due and validation is not None:
-                score = validate_vae if phase.stage == 1 else validate_rose
+                score = validate_vae if stage == 1 else validate_rose
                 line |= score(state.average, validation, phase.size_px, place)
             state.log.append(line)
             report(line)
@@ -87,7 +93,7 @@ def train_rose(
 def video_loss(net: Rose, batch: Batch, config: RoseTraining, rng: Generator) -> dict[str, Tensor]:
     """||z0 - z0(z0 + sigma e, sigma, photo)||^2, the paper's loss; sigma is log-normal."""
     with torch.no_grad():
-        clean = net.encode(truth(net, batch.normal, batch.solid)).float()
+        clean = net.encode(truth(net, batch)).float()
     n, device = len(clean), clean.device
     mean, spread = config.log_sigma
     sigma = torch.exp(mean + spread * torch.randn(n, generator=rng, device=device))
@@ -147,6 +153,6 @@ def _step(state: State[Rose], config: RoseTraining, phase: Phase, done: int, bat
 
 
 def _freeze(net: Rose, stage: int) -> None:
-    net.requires_grad_(False)
-    for part in (net.vae,) if stage == 1 else (net.unet, net.project):
-        part.requires_grad_(True)
+    learns = re.compile(r"vae\." if stage == 1 else net.habits.learns)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(learns.match(name) is not None)

@@ -1,10 +1,15 @@
 """What a training run of RoSE is: the network, its phases; the presets."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from maquette.errors import InputError
 from maquette.io.checkpoints import load_network
 from maquette.nets.nirne import NiRNE, NiRNEConfig
-from maquette.nets.rose import PRESETS, Rose, RoseConfig
+from maquette.nets.rose import PRESETS, Rose, RoseConfig, SvdConfig
+from maquette.nets.rose_small import PhotoEncoder
+from maquette.nets.rose_svd import read_svd
 from maquette.train.config import Phase, Schedule
 
 
@@ -13,7 +18,7 @@ class RoseTraining(Schedule):
     """A training run.
 
     Attributes:
-        net: the network's sizes.
+        net: the network's sizes, or where it lies.
         phases: what is done, in order; stage 1 trains the VAE, stage 2 the video model over the frozen one.
         encoder: weights of the NiRNE whose clean encoder sees the photo, frozen; "" leaves it random.
         seed: of initial weights, batches and noise.
@@ -23,7 +28,7 @@ class RoseTraining(Schedule):
         log_sigma: mean and standard deviation of the noise level's logarithm.
     """
 
-    net: RoseConfig
+    net: RoseConfig | SvdConfig
     phases: tuple[Phase, ...]
     encoder: str = "nirne-small"
     seed: int = 0
@@ -33,13 +38,19 @@ class RoseTraining(Schedule):
     unseen: float = 0.1
     log_sigma: tuple[float, float] = (1.0, 1.6)
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """AdamW's: the paper's for its backbone, what the other networks are trained with for the small one."""
+        return (0.9, 0.999) if isinstance(self.net, SvdConfig) else (0.9, 0.98)
+
     def build(self) -> Rose:
-        """The network with fresh weights, its photo encoder with trained ones."""
+        """The network: a small one with fresh weights and a trained photo encoder, or what lies in the folder."""
         network = Rose(self.net)
-        if self.encoder:
+        encoder = network.encoder
+        if self.encoder and isinstance(encoder, PhotoEncoder):
             trained = load_network(self.encoder, NiRNEConfig, NiRNE)
-            network.encoder.clean.load_state_dict(trained.clean.state_dict())
-            network.encoder.attention.load_state_dict(trained.attention.state_dict())
+            encoder.clean.load_state_dict(trained.clean.state_dict())
+            encoder.attention.load_state_dict(trained.attention.state_dict())
         return network
 
 
@@ -54,3 +65,33 @@ TRAINING: dict[str, RoseTraining] = {
         bf16=True,
     ),
 }
+
+# The paper's: batches of 16, 80 000 steps at a constant rate, hardly any decay, images of 576 pixels.
+SVD_PHASES = (Phase(576, 80_000, 16, 1e-5, 1e-5, stage=2),)
+_SVD_DECAY = 1e-8
+
+
+def svd_training(folder: Path) -> RoseTraining:
+    """The paper's training, from a folder in the layout of Stable Video Diffusion.
+
+    Raises:
+        InputError: as `maquette.nets.rose_svd.read_svd`.
+    """
+    net = read_svd(folder, size_px=SVD_PHASES[-1].size_px)
+    return RoseTraining(net, SVD_PHASES, encoder="", weight_decay=_SVD_DECAY, bf16=True)
+
+
+def require_fitting(config: RoseTraining) -> None:
+    """See that a run's phases fit its network, and that it has one process.
+
+    Raises:
+        InputError: they don't, or it hasn't.
+    """
+    multiple = config.net.multiple
+    for phase in config.phases:
+        if phase.size_px % multiple:
+            raise InputError(f"a phase has photos of {phase.size_px} px; this network needs a multiple of {multiple}")
+        if phase.stage == 1 and isinstance(config.net, SvdConfig):
+            raise InputError(f"{config.net.folder}: its VAE is trained already; stage 1 is of the small network")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("RoSE's training runs in one process; start it without torchrun or accelerate")

@@ -15,6 +15,7 @@ from maquette.nets.rose import Rose
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, move
+from maquette.train.rose_data import RingBatch
 
 VALIDATION_VIEWS = 24
 _FRAMES = 3  # of a ring, in a batch: the VAE's decoder smooths over time
@@ -23,12 +24,14 @@ _KL = 1e-6
 _LOG_VARIANCE = -6.0  # of the latents, at first
 
 
-def truth(net: Rose, normal: Tensor, solid: Tensor) -> Float[Tensor, "batch frames 3 height width"]:
-    """The sequence that the network is to imagine, in -1..1."""
-    normal = normal * solid
+def truth(net: Rose, batch: Batch) -> Float[Tensor, "batch frames 3 height width"]:
+    """The sequence that the network is to imagine, in -1..1: the stored frames, where the data set has them."""
+    normal = batch.normal * batch.solid
     if net.config.predicts == "normals":
         chosen = [i % 3 for i in range(net.config.frames)]
         return normal[:, chosen, None].expand(-1, -1, 3, -1, -1)
+    if isinstance(batch, RingBatch):
+        return as_sequence(batch.ring)
     return sequence_of(normal, ring_lights(net.config.frames))
 
 
@@ -36,7 +39,13 @@ def sequence_of(
     normal: Float[Tensor, "batch 3 height width"], lights: Float[Tensor, "count 3"]
 ) -> Float[Tensor, "batch count 3 height width"]:
     """Shadings under the lights, grey, in -1..1."""
-    shadings = shading_frames(normal.movedim(1, -1), lights).movedim(0, 1)
+    return as_sequence(shading_frames(normal.movedim(1, -1), lights).movedim(0, 1))
+
+
+def as_sequence(
+    shadings: Float[Tensor, "batch count height width"],
+) -> Float[Tensor, "batch count 3 height width"]:
+    """Shadings in 0..1 as the VAE takes them: grey, in -1..1."""
     return (2 * shadings - 1)[:, :, None].expand(-1, -1, 3, -1, -1)
 
 
@@ -60,10 +69,10 @@ def vae_loss(net: Rose, batch: Batch, rng: Generator) -> dict[str, Tensor]:
 def start_from_components(net: Rose, batch: Batch) -> None:
     """Encoder and decoder as the projection onto the leading principal components of the images' patches."""
     rng = torch.Generator(batch.photo.device).manual_seed(0)
-    count, vae = net.config.latent_channels, net.vae
+    count, vae = net.vae.config.latent_channels, net.vae
     moments = []
     for kind in range(5):
-        patches = F.pixel_unshuffle(_images(batch, kind, rng).flatten(0, 1), net.config.fold).movedim(1, -1)
+        patches = F.pixel_unshuffle(_images(batch, kind, rng).flatten(0, 1), net.habits.fold).movedim(1, -1)
         patches = patches.reshape(-1, patches.shape[-1]).double()
         moments.append((patches.mean(0), patches.T @ patches / len(patches)))
     mean = torch.stack([m for m, _ in moments]).mean(0)
