@@ -7,6 +7,7 @@ sent along.
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,7 @@ from maquette.synth.multishade.making import Made, make_shard
 from maquette.synth.multishade.spec import MultiShadeSpec
 
 _STORE_BYTES = 256 << 20  # of a cluster started here: a few shards wait in it
+_PATIENCE_S = 10.0
 
 
 def require_ray() -> None:
@@ -61,6 +63,8 @@ def make_on_ray(
                 return
             finished, running = ray.wait(running)
             yield ray.get(finished[0])
+    except ray.exceptions.RayTaskError:
+        raise  # a fault of this program, not of the cluster
     except ray.exceptions.RayError as error:
         raise InputError(f"--ray {address}: the cluster failed ({_line(error)}); what is there is kept") from error
     finally:
@@ -79,6 +83,7 @@ def _started(address: str, cpus: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what runs here
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's own future default; silences its warning
     ray: Any = importlib.import_module("ray")
+    _require_listener(address)
     own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
@@ -89,6 +94,19 @@ def _started(address: str, cpus: int) -> Any:
             f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one"
         ) from error
     return ray
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would wait for minutes, and tell its log, where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--ray {address}: no cluster there ({error}); give host:port, auto, or local to start one"
+        ) from None
 
 
 def _line(error: Exception) -> str:
