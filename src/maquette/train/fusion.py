@@ -32,7 +32,6 @@ class Seen:
     Attributes:
         first, second, truth: unit normals.
         first_rad, second_rad: the angles that the methods expect to be off by.
-        photo: the number of the photo that the pixel is from.
     """
 
     first: Float[Tensor, "pixels 3"]
@@ -40,7 +39,6 @@ class Seen:
     first_rad: Float[Tensor, " pixels"]
     second_rad: Float[Tensor, " pixels"]
     truth: Float[Tensor, "pixels 3"]
-    photo: Float[Tensor, " pixels"]
 
 
 def half_of(
@@ -84,7 +82,6 @@ def look(first: Method, second: Method, photos: Iterator[tuple[Photo, Tensor]], 
                 expected_angle(one.concentration[both][some].double()),
                 expected_angle(two.concentration[both][some].double()),
                 truth[both][some],
-                torch.full((len(some),), float(number)),
             )
         )
     if not rows:
