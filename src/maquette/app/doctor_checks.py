@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,7 +173,8 @@ def shipped_weights() -> list[str]:
 
 def weights(name: str) -> Callable[[], str]:
     """The trial of shipped weights: they are given a small ball."""
-    return (lambda: _refiner_weights(name)) if name.startswith("clone-") else (lambda: _nirne_weights(name))
+    trials = {"clone": _refiner_weights, "rose": _rose_weights}
+    return partial(trials.get(name.partition("-")[0], _nirne_weights), name)
 
 
 def _nirne_weights(name: str) -> str:
@@ -181,6 +183,16 @@ def _nirne_weights(name: str) -> str:
 
     mask = _ball()
     method = NiRNE.from_pretrained(name, size_px=32, mirrored=False)
+    normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
+    return _described(method.net, method.net.config.size_px, normals, mask)
+
+
+def _rose_weights(name: str) -> str:
+    from maquette.methods.rose import Rose
+    from maquette.types import Photo
+
+    mask = _ball()
+    method = Rose.from_pretrained(name, steps=1)
     normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
     return _described(method.net, method.net.config.size_px, normals, mask)
 
