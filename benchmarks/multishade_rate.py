@@ -1,0 +1,123 @@
+"""How many samples of MultiShade a second, on one process, on two, and on a local Ray cluster of two CPUs.
+
+    python benchmarks/multishade_rate.py [--quick] [--json] [--size-px N]
+
+Each way runs `maquette.synth.multishade.shards.generate` in a process of its own, on the same procedural shapes with
+six views each and on as many meshes (a ball of 20,480 triangles), and is timed from outside: starting Python, compiled
+code from its cache, starting workers and the cluster are in it, since whoever waits for the data waits for them too.
+The peer of all is one process. Numba and torch have a thread each in every process, so that what is compared is
+processes. `start_...` is the same with nothing to make but one tiny shard: what starting costs, as a share of the run
+on one process; the longer the run, the less it counts.
+
+`--quick` makes a sixth as much. `--json` prints one flat object of ratios: `workers_2`, `ray_2` (samples a second over
+those of one process), `workers_2_without_start`, `ray_2_without_start` (both less what starting costs), `start_1`,
+`start_workers_2`, `start_ray_2` (shares). What could not run is null, with its reason on stderr. Ray comes with
+`pip install 'maquette[scale]'`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+WAYS = {"1": {}, "workers_2": {"workers": 2}, "ray_2": {"workers": 2, "ray": "local"}}
+SHARDS, QUICK_SHARDS = 12, 2  # half of them of shapes, half of meshes
+OBJECTS_PER_SHARD = 8
+
+RUN = """
+import json, sys
+from pathlib import Path
+from maquette.synth.multishade.shards import generate
+from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+if __name__ == "__main__":
+    folder, meshes, spec, way = sys.argv[1:]
+    found = find_meshes(Path(meshes))
+    generate(Path(folder), MultiShadeSpec(**json.loads(spec), meshes=found), Path(meshes), **json.loads(way))
+"""
+
+Seconds = dict[str, float | None]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print; returns 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a sixth as much; under a minute on two cores")
+    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser.add_argument("--size-px", type=int, default=128)
+    options = parser.parse_args(argv)
+    objects = (QUICK_SHARDS if options.quick else SHARDS) * OBJECTS_PER_SHARD
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        few, many = _meshes(place / "few", 1), _meshes(place / "many", objects // 2)
+        tiny = {"count": 0, "views": 1, "size_px": 16}
+        real = {"count": objects // 2, "size_px": options.size_px}
+        _timed(place / "compiled", few, tiny | {"count": 1}, {})  # what is compiled is in the cache from here on
+        start = {name: _timed(place / f"start_{name}", few, tiny, way) for name, way in WAYS.items()}
+        whole = {name: _timed(place / name, many, real, way) for name, way in WAYS.items()}
+    print(json.dumps(ratios(start, whole)) if options.json else table(start, whole, objects * 6))
+    return 0
+
+
+def ratios(start: Seconds, whole: Seconds) -> dict[str, float | None]:
+    """What `--json` prints, of the seconds by the names of `WAYS`."""
+    one, flat = whole["1"], {}
+    for name in list(WAYS)[1:]:
+        flat[name] = _over(one, whole[name])
+        flat[f"{name}_without_start"] = _over(_less(one, start["1"]), _less(whole[name], start[name]))
+    return flat | {f"start_{name}": _over(start[name], one) for name in WAYS}
+
+
+def table(start: Seconds, whole: Seconds, samples: int) -> str:
+    """The same in Markdown, with the rates behind the ratios."""
+    flat = ratios(start, whole)
+    lines = [
+        "| way | samples a second | to one process | without starting | starting, s |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in WAYS:
+        rate = _over(samples, whole[name])
+        cells = (rate, flat.get(name), flat.get(f"{name}_without_start"), start[name])
+        lines.append(f"| {name} | {' | '.join('' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def _less(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _over(a: float | None, b: float | None) -> float | None:
+    return round(a / b, 4) if a is not None and b is not None and b > 0 else None
+
+
+def _meshes(folder: Path, count: int) -> Path:
+    import trimesh
+
+    folder.mkdir()
+    for number in range(count):
+        trimesh.creation.icosphere(5, 1 + number).export(folder / f"{number:03d}.ply")
+    return folder
+
+
+def _timed(folder: Path, meshes: Path, spec: dict[str, int], way: dict[str, object]) -> float | None:
+    """Seconds of wall time of a process that makes a data set; None, with the reason on stderr, if it fails."""
+    script = folder.with_suffix(".py")
+    script.write_text(RUN)  # a file, since workers begin by importing it
+    started = time.perf_counter()
+    command = [sys.executable, str(script), str(folder), str(meshes), json.dumps(spec), json.dumps(way)]
+    done = subprocess.run(
+        command, env=os.environ | LIMITS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        print(f"{json.dumps(way)}: not run: {reason}", file=sys.stderr)
+        return None
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
