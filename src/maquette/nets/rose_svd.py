@@ -97,12 +97,17 @@ def svd_parts(config: SvdConfig) -> Parts:
     """
     from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
     from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+    from diffusers.utils import logging as of_diffusers
 
     try:
         from transformers import CLIPVisionModelWithProjection
+        from transformers.utils import logging as of_transformers
     except ImportError as error:
         raise InputError(f"{config.folder}: its CLIP needs transformers; pip install 'maquette[hf]'") from error
-    # Without low_cpu_mem_usage it would ask for a package more, accelerate.
+    for said in (of_diffusers, of_transformers):
+        said.set_verbosity_error()
+        said.disable_progress_bar()
+    # With low_cpu_mem_usage it would ask for a package more, accelerate.
     vae = _load(AutoencoderKLTemporalDecoder, config.folder, "vae", low_cpu_mem_usage=False)
     unet = _load(UNetSpatioTemporalConditionModel, config.folder, "unet", low_cpu_mem_usage=False)
     clip = _load(CLIPVisionModelWithProjection, config.folder, "image_encoder")

@@ -3,6 +3,7 @@
 import json
 import platform
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import weights_folder
+from maquette.nets.rose import SvdConfig
 from maquette.synth.dataset import read_manifest
 from maquette.train.config import TrainConfig
 from maquette.train.refiner_config import RefinerTraining
+from maquette.train.rose_config import RoseTraining
+from maquette.train.rose_data import describe_data
 
 
 def describe_run(
@@ -90,6 +94,52 @@ def describe_refiner_run(
         "hardware": _hardware(place),
         "torch": torch.__version__,
         "before": read_card(init) if init is not None else None,
+    }
+
+
+def describe_rose_run(
+    name: str, config: RoseTraining, run: Path, folders: dict[str, Path], place: str, init: str | None = None
+) -> dict[str, Any]:
+    """What a RoSE was trained on, stage by stage, for how long, and its held-out errors; read from the run's log.
+
+    Weights that went on from others (`init`, a name or a folder) carry those' card as "before". What is made of another
+    model's folder stands under that model's licence, which isn't ours to name.
+    """
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    used = {phase.data for phase in config.phases}
+    seconds = sum(line["data_s"] + line["step_s"] for line in lines)
+    done = [(phase, min(last, len(lines)) - min(first, len(lines))) for phase, first, last in config.spans()]
+    stages = {1: "VAE", 2: "video model"}
+    is_svd = isinstance(config.net, SvdConfig)
+    return {
+        "name": name,
+        "method": "RoSE: shading frames under a ring of lights, then a photometric solve",
+        "backbone": "svd" if is_svd else "small",
+        "licence": "that of the weights in the folder that it started from" if is_svd else "Apache-2.0",
+        "frame": "x right, y up, z towards the viewer",
+        "ring": f"{config.net.frames} lights at an elevation of 45 degrees, frame 0 lit from +y, then towards +x",
+        "predicts": config.net.predicts,
+        "encoder": config.encoder or None,
+        "seed": config.seed,
+        "steps": {stages[s]: sum(steps for phase, steps in done if phase.stage == s) for s in stages},
+        "photos": {stages[s]: sum(steps * phase.batch for phase, steps in done if phase.stage == s) for s in stages},
+        "precision": "bfloat16 convolutions" if config.bf16 else "float32",
+        "phases": [asdict(phase) for phase in config.phases],
+        "unseen": config.unseen,
+        "log_sigma": config.log_sigma,
+        "data": {key: describe_data(folders[key]) for key in sorted(used)},
+        "hours": round(seconds / 3600, 2),
+        "waiting_for_data": round(sum(line["data_s"] for line in lines) / seconds, 3),
+        "solver": "robust",  # of the held-out errors, in degrees after so many steps of the sampler
+        "held_out": [
+            {"step": line["step"]} | {k[4:]: round(v, 2) for k, v in line.items() if k.startswith("val_")}
+            for line in lines
+            if any(key.startswith("val_") for key in line)
+        ],
+        "hardware": _hardware(place),
+        "torch": torch.__version__,
+        "diffusers": version("diffusers"),
+        "before": None if init is None or is_svd else read_card(init),
     }
 
 

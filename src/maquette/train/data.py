@@ -21,12 +21,14 @@ def prepare_datasets(
 ) -> None:
     """Generate what is missing; a folder that has a manifest is completed as that says.
 
+    Phases whose data isn't among `folders` have it already.
+
     Each process of a distributed run makes its own part; `train` waits for all of them.
     """
     part = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     side = max(phase.size_px for phase in config.phases)
     jobs = [(held_out, DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side), 48)]
-    for name in sorted({phase.data for phase in config.phases}):
+    for name in sorted({phase.data for phase in config.phases} & folders.keys()):
         shapes = max(phase.shapes for phase in config.phases if phase.data == name)
         jobs.append((folders[name], default_spec(name, side), shapes))
     for folder, default, shapes in jobs:

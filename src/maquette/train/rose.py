@@ -22,7 +22,7 @@ from maquette.train.batches import Batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
 from maquette.train.rose_config import RoseTraining, require_fitting
-from maquette.train.rose_data import open_source
+from maquette.train.rose_data import open_source, require_data
 from maquette.train.rose_vae import normalise_latents, start_from_components, truth, vae_loss, validate_vae, views_of
 from maquette.train.steps import update
 
@@ -56,6 +56,7 @@ def train_rose(
             `maquette.train.checkpoints.require_ready` refuses.
     """
     require_fitting(config)
+    require_data(config, folders)
     require_ready(config, run, init)
     place = torch.device(device)
     state = start(config, run, place, init)

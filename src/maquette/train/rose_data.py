@@ -56,6 +56,17 @@ def open_source(
     return batch
 
 
+def require_data(config: RoseTraining, folders: dict[str, Path]) -> None:
+    """See that what is there already fits every phase, before hours go into the first.
+
+    Raises:
+        InputError: a folder of MultiShade doesn't fit, or is damaged.
+    """
+    for phase in config.phases:
+        if phase.data in folders and is_multishade(folders[phase.data]):
+            open_source(config, folders, phase, torch.device("cpu"))
+
+
 def ring_batch(data: MultiShade, indices: list[int], seed: int, device: torch.device) -> RingBatch:
     """Samples by number, as the network sees them: exposure normalised, masks as users have them.
 

@@ -11,6 +11,9 @@ from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from torch import Tensor
+
+    from maquette.train.rose_config import RoseTraining
 
 
 def nirne(
@@ -158,6 +161,101 @@ def refiner(
     _finish(target, card, config.steps, run)
 
 
+def rose(
+    preset: Literal["small", "svd"] = "small",
+    run: Path | None = None,
+    data: Path = Path("runs/shapes"),
+    held_out: Path = Path("runs/held-out"),
+    export: Path | None = None,
+    device: str = "auto",
+    scale: float = 1.0,
+    seed: int = 0,
+    init: str | None = None,
+) -> None:
+    """Train RoSE, which imagines an object under a ring of lights: its VAE, then the video model.
+
+    Datasets of shapes that are missing are generated first, with the preset's sizes.
+
+    Args:
+        preset: "small" trains on a laptop's CPU; "svd" is the paper's training and wants GPUs' memory and --init.
+        run: folder of the checkpoint and the log; `runs/rose-PRESET` by default.
+        data: dataset of shapes, photographed anew at every step; or MultiShade.
+        held_out: dataset of shapes whose errors are logged after every phase; no gradient sees it.
+        export: where the trained weights go; `RUN/weights` by default.
+        device: cpu, cuda, or auto: cuda if there is one.
+        scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
+        seed: of initial weights, batches and noise.
+        init: "small": weights to start from, a name or a folder, instead of random ones; "svd": a folder in the layout
+            of Stable Video Diffusion.
+    """
+    import torch
+
+    from maquette.app.cli.parser import show_warnings_in_one_line
+    from maquette.app.predictors import resolve_device
+    from maquette.io.checkpoints import save_checkpoint
+    from maquette.io.files import require_writable
+    from maquette.nets.rose import RoseConfig
+    from maquette.nets.rose_svd import save_svd
+    from maquette.train.card import describe_rose_run
+    from maquette.train.checkpoints import require_ready
+    from maquette.train.data import prepare_datasets
+    from maquette.train.rose import train_rose
+    from maquette.train.rose_config import require_fitting
+    from maquette.train.rose_data import is_multishade, require_data
+
+    show_warnings_in_one_line()
+    _check_options(scale, seed)
+    config, initial = _rose_config(preset, init, scale, seed)
+    place = resolve_device(device)
+    run = run or Path(f"runs/rose-{preset}")
+    target = export or run / "weights"
+    folders = {"shapes": data}
+    require_fitting(config)
+    require_data(config, folders)
+    require_ready(config, run, initial)
+    require_writable(target, "--export")
+    with _progress() as progress:
+        making = progress.add_task("data", total=None, note="")
+        missing = {} if is_multishade(data) else folders
+        prepare_datasets(config, missing, held_out, lambda note: progress.update(making, note=note))
+        progress.update(making, visible=False)
+        task = progress.add_task("train", total=config.steps, note="")
+
+        def report(line: dict[str, float]) -> None:
+            note = f", held out {line['val_4_deg']:.2f} deg" if "val_4_deg" in line else ""
+            progress.update(task, completed=line["step"], note=f"loss {line['loss']:.4f}{note}")
+
+        net = train_rose(config, folders, run, place, held_out, report=report, init=initial)
+    if isinstance(net.config, RoseConfig):
+        save_checkpoint(target, net.config, net.state_dict())
+    else:
+        save_svd(net, target, torch.float16)
+    card = describe_rose_run(target.name, config, run, folders, place, init)
+    _finish(target, card, config.steps, run)
+
+
+def _rose_config(
+    preset: str, init: str | None, scale: float, seed: int
+) -> tuple["RoseTraining", "dict[str, Tensor] | None"]:
+    """What is trained, and the small network's weights that it starts from."""
+    from dataclasses import replace
+
+    from maquette.io.checkpoints import load_network
+    from maquette.nets.rose import Rose, RoseConfig
+    from maquette.train.card import read_card
+    from maquette.train.rose_config import TRAINING, svd_training
+
+    if preset == "svd" and init is None:
+        raise InputError("--preset svd starts from a folder in the layout of Stable Video Diffusion; give it by --init")
+    config = svd_training(Path(init or "")) if preset == "svd" else TRAINING[preset]
+    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
+    config = replace(config, phases=phases, seed=seed)
+    if init is None or preset == "svd":
+        return config, None
+    read_card(init)  # a card that can't be read is told now, not when the training is done
+    return config, load_network(init, RoseConfig, Rose).state_dict()
+
+
 def _progress() -> "Progress":
     """What was done, as far as it is known; nothing where nobody looks."""
     from rich.console import Console
@@ -184,5 +282,5 @@ def _check_options(scale: float, seed: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    run_typed({"nirne": nirne, "refiner": refiner}, "maquette train", __doc__ or "", argv)
+    run_typed({"nirne": nirne, "refiner": refiner, "rose": rose}, "maquette train", __doc__ or "", argv)
     return 0
