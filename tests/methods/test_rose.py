@@ -14,12 +14,13 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.directional import expected_angle
 from maquette.io.checkpoints import save_checkpoint
-from maquette.methods.rose import SIGMAS, Rose, guidance_of_frames, imagine, shadings, to_normals
+from maquette.methods.rose import SIGMAS, Rose, expected_error, guidance_of_frames, imagine, shadings, to_normals
 from maquette.metrics import angular_error_deg
 from maquette.nets.rose import PRESETS, Condition
 from maquette.nets.rose import Rose as RoseNet
 from maquette.nets.rose_svd import read_svd
 from maquette.shading.rigs import ring_lights, shading_frames
+from maquette.shading.solve import solve_shading
 from maquette.types import Photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -127,6 +128,17 @@ def test_frames_that_contradict_each_other_cost_confidence():
     found = Rose(Analytic(spoilt))(photo).concentration
     assert found is not None
     assert float(found[19, 10]) < 0.5 * float(found[19, 28])
+
+
+def test_the_length_of_a_mean_normal_tells_how_far_normals_scatter():
+    rng = torch.Generator().manual_seed(4)
+    for spread_deg in (5.0, 15.0, 25.0):
+        tilt = math.radians(spread_deg) * torch.randn(20_000, 2, dtype=torch.float64, generator=rng)
+        angle = tilt.norm(dim=-1)
+        scattered = torch.cat([tilt * (angle.sin() / angle)[:, None], angle.cos()[:, None]], 1)
+        frames = (scattered @ ring_lights().T).mean(0)  # without the clamp, so that x is the mean normal
+        found = expected_error(solve_shading(frames[:, None], ring_lights()))
+        assert math.isclose(float(found), float(angle.mean()), rel_tol=0.06)
 
 
 @pytest.mark.parametrize(

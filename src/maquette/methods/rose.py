@@ -3,12 +3,13 @@
     photo, mask -> square about the object -> K shading frames, by Euler's method over the noise level -> normals of
     every pixel and the error to expect, by `maquette.shading.solve` -> the photo's size
 
-The network knows max(n . l, 0) under lights at 45 degrees and no normals. What is solved from its frames disagrees with
-them where it imagined badly: that misfit, and how well the lights that are left determine a normal, are the confidence.
+The network knows max(n . l, 0) under lights at 45 degrees and no normals. The confidence is how well the frames agree
+on one normal, how well the lights that are left determine it, and how long it is before it is made a unit vector.
 
 Ours, where the paper is silent: the square, what stands in outside the object, the resampling (see `Rose.imagine`).
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from maquette.nets.rose import Condition, RoseConfig
 from maquette.nets.rose import Rose as RoseNet
 from maquette.nets.rose_svd import read_svd
 from maquette.shading.rigs import ring_lights
-from maquette.shading.solve import solve_shading
+from maquette.shading.solve import ShadingSolution, solve_shading
 from maquette.types import NormalMap, Photo
 
 RingSolver = Literal["robust", "paper"]
@@ -46,7 +47,7 @@ class Imagined:
     """What RoSE makes of a photo.
 
     Attributes:
-        normal_map: at the photo's size, with the concentration that the solver's expected error means.
+        normal_map: at the photo's size, with the concentration that `expected_error` means.
         frames: shadings 0..1 of the object's square, at the network's resolution, zero outside the object: frame 0 lit
             from above, the others clockwise; see `maquette.shading.rigs.ring_lights`. None from a network that predicts
             normals directly, which then knows no concentration either.
@@ -131,10 +132,10 @@ class Rose:
             normals = to_normals(self.net, sequence)[0]
             return Imagined(_at_photo(photo, window, inside, normals, None), None)
         frames = shadings(sequence)[0] * inside
-        solution = solve_shading(frames[:, inside], ring_lights(len(frames)), self.solver, unit_albedo=True)
+        solution = solve_shading(frames[:, inside], ring_lights(len(frames)), self.solver)
         normals, concentration = torch.zeros(3, *inside.shape), torch.zeros(1, *inside.shape)
         normals[:, inside] = solution.normals.float().T
-        concentration[:, inside] = concentration_from_angle(solution.expected_angle_rad).float()
+        concentration[:, inside] = concentration_from_angle(expected_error(solution)).float()
         return Imagined(_at_photo(photo, window, inside, normals, concentration), frames)
 
 
@@ -203,6 +204,18 @@ def to_normals(
         return unit(normal + normal.new_tensor([0, 0, 1e-4]).reshape(1, 3, 1, 1), 1)
     solution = solve_shading(shadings(sequence).movedim(1, 0), ring_lights(net.config.frames), solver)
     return solution.normals.movedim(-1, 1).float()
+
+
+def expected_error(solution: ShadingSolution) -> Float[Tensor, "*pixels"]:
+    """The angle in radians by which normals from imagined frames are expected to be off, at most pi / 2.
+
+    Ours. To what the solver expects of residual and conditioning it adds what the length of x tells. Where the network
+    hesitates between normals, its frames are means over them, and so is x; the mean of unit vectors at angles theta
+    from its direction has the length E cos(theta) = 1 - E theta^2 / 2. So theta^2 is 2 (1 - |x|) in the mean, of which
+    theta's own mean is sqrt(pi / 4), as the solver has it. A length above one counts as one as far below.
+    """
+    hesitation = math.pi / 2 * solution.self_check
+    return (solution.expected_angle_rad.square() + hesitation).sqrt().clamp_max(math.pi / 2)
 
 
 def _in_square(
