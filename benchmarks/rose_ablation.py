@@ -25,19 +25,18 @@ from torch import Tensor
 from maquette.geometry.integrate import integrate
 from maquette.io.checkpoints import load_network
 from maquette.losses import angle, masked_mean
-from maquette.methods.rose import imagine, to_normals
+from maquette.methods.rose import RingSolver, imagine, to_normals
 from maquette.metrics import psnr_db
 from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Rose, RoseConfig
 from maquette.shading.rigs import ring_lights, shading_frames
-from maquette.shading.solve import Solver
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.photo import Surfaces, photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.config import Phase
 from maquette.train.data import HELD_OUT_SEED
 from maquette.train.rose import train_rose
-from maquette.train.rose_config import RoseTraining
+from maquette.train.rose_config import TRAINING, RoseTraining
 from maquette.types import Camera, NormalMap
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -50,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour": {"grey": False},
 }
 SIZE_PX, BATCH = 64, 8
-SOLVERS: tuple[Solver, ...] = ("robust", "paper")
+SOLVERS: tuple[RingSolver, ...] = ("robust", "paper")
 
 
 def main() -> int:
@@ -95,6 +94,7 @@ def trained(name: str, base: Rose, options: argparse.Namespace) -> Rose:
         replace(base.config, **VARIANTS[name]),
         (Phase(SIZE_PX, options.steps, BATCH, 6e-4, 6e-6, shapes=744, stage=2),),
         bf16=True,
+        log_sigma=TRAINING["small"].log_sigma,
     )
     torch.manual_seed(config.seed)
     fresh = config.build()

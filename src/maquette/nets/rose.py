@@ -49,6 +49,7 @@ class Rose(nn.Module):
         self.unet: Any = parts.unet
         self.encoder = parts.encoder
         self.project = parts.project
+        self.lay = parts.lay
         self.register_buffer("latent_std", torch.tensor(parts.latent_std))
         self.habits = parts.habits
 
@@ -85,8 +86,9 @@ class Rose(nn.Module):
             if self.habits.scales_photo:
                 latent = latent / self.latent_std
             features = self.encoder(seen, mask)
-        tokens = self.project(features)
-        return Condition(tokens * config.sees_tokens, latent * config.sees_latent)
+        tokens = self.project(features) * config.sees_tokens
+        laid = None if self.lay is None else self.lay(features) * config.sees_tokens
+        return Condition(tokens, latent * config.sees_latent, laid)
 
     def clean(
         self,
@@ -101,6 +103,10 @@ class Rose(nn.Module):
         if self.habits.tells_lights:
             lights = ring_lights(count).to(noisy)[None, :, :, None, None]
             told.append(lights.expand(len(noisy), -1, -1, *noisy.shape[3:]))
+        if isinstance(self.config, RoseConfig):
+            laid = noisy.new_zeros(len(noisy), self.config.laid, *noisy.shape[3:])
+            laid = laid if condition.laid is None else condition.laid
+            told.append(laid[:, None].expand(-1, count, -1, -1, -1).to(noisy))
         ids = noisy.new_tensor(self.habits.time_ids).expand(len(noisy), -1)
         value = self.unet(torch.cat(told, 2), sigma.log() / 4, condition.tokens, ids).sample
         value = value.to(noisy.dtype)
@@ -109,7 +115,20 @@ class Rose(nn.Module):
 
 @dataclass(frozen=True)
 class Condition:
-    """A photo, as the video model is told it."""
+    """A photo, as the video model is told it.
+
+    Attributes:
+        tokens: for cross-attention.
+        latent: of the photo, beside every frame's.
+        laid: the encoder's features beside every frame's latent, of a backbone that has them; None is zeros.
+    """
 
     tokens: Float[Tensor, "batch tokens width"]
     latent: Float[Tensor, "batch c h w"]
+    laid: Float[Tensor, "batch laid h w"] | None = None
+
+    def withheld(self, seen: Float[Tensor, " batch"]) -> "Condition":
+        """The same where `seen` is 1, nothing where it is 0."""
+        kept = seen.reshape(-1, 1, 1)
+        laid = None if self.laid is None else self.laid * kept[..., None]
+        return Condition(self.tokens * kept, self.latent * kept[..., None], laid)

@@ -11,6 +11,7 @@ from maquette.nets.nirne import NiRNEConfig
 from maquette.shading.rigs import RING_LIGHTS
 
 GROUP = 32  # channels are normalised in groups of so many, in diffusers' video layers
+TOKEN_PX = 16  # side of what a token of NiRNE\'s clean encoder stands for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class RoseConfig(RoseTask):
         layers: residual blocks of each level.
         head_channels: per attention head.
         width: of the tokens, after a linear map.
+        laid: channels of the same features beside every frame's latent, laid out over the image by another linear map.
         encoder: NiRNE whose clean encoder sees the photo.
     """
 
@@ -68,6 +70,7 @@ class RoseConfig(RoseTask):
     layers: int = 1
     head_channels: int = 32
     width: int = 128
+    laid: int = 32
     encoder: NiRNEConfig = field(default_factory=NiRNEConfig)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,8 @@ class RoseConfig(RoseTask):
             raise InputError(f"channels {self.vae_channels}, {self.channels}: each must be a multiple of {GROUP}")
         if len(self.attends) != len(self.channels):
             raise InputError(f"attends has {len(self.attends)} values; {len(self.channels)} are needed, as of channels")
+        if TOKEN_PX % self.downscale:
+            raise InputError(f"a latent's place is {self.downscale} px wide; a token's {TOKEN_PX} must be a multiple")
         self.require(self.multiple)
 
     @property
@@ -85,7 +90,7 @@ class RoseConfig(RoseTask):
     @property
     def multiple(self) -> int:
         """Image sides must be multiples of this: of the U-Net's coarsest level, and of the encoder's."""
-        return math.lcm(self.downscale * 2 ** (len(self.channels) - 1), 16)
+        return math.lcm(self.downscale * 2 ** (len(self.channels) - 1), TOKEN_PX)
 
 
 PRESETS: dict[str, RoseConfig] = {
@@ -98,6 +103,7 @@ PRESETS: dict[str, RoseConfig] = {
         channels=(32, 32),
         attends=(False, True),
         width=32,
+        laid=8,
         encoder=NiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=32),
     ),
 }
@@ -149,6 +155,7 @@ class Parts(NamedTuple):
         vae, unet: an `AutoencoderKLTemporalDecoder` and a `UNetSpatioTemporalConditionModel` of diffusers.
         encoder: photo in 0..1 and mask to features; frozen.
         project: features to tokens.
+        lay: features to channels beside every frame's latent; None for a backbone that has none.
         latent_std: standard deviation of the VAE's latents.
         habits: of the backbone.
     """
@@ -157,5 +164,6 @@ class Parts(NamedTuple):
     unet: Any
     encoder: nn.Module
     project: nn.Module
+    lay: nn.Module | None
     latent_std: float
     habits: Habits

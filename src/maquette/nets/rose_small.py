@@ -2,7 +2,8 @@
 
 What it has of its own: images are folded 8 x 8 into channels before the VAE, which saves the costliest layers; NiRNE's
 clean encoder stands in CLIP's place and gives a grid of tokens, so cross-attention looks near its own place first (a
-fixed Gaussian bias, of another width for every head); and each frame's light is told as three constant channels, where
+fixed Gaussian bias, of another width for every head); the same features are laid beside the photo's latent, which
+spares attention the learning of where things are; and each frame's light is told as three constant channels, where
 Stable Video Diffusion must read it off the frame's number.
 """
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.nets.blocks import Attention, Stream
 from maquette.nets.nirne import NiRNEConfig
-from maquette.nets.rose_config import Habits, Parts, RoseConfig
+from maquette.nets.rose_config import TOKEN_PX, Habits, Parts, RoseConfig
 
 _TIME_IDS = (0.0, 0.0, 0.0)  # Stable Video Diffusion's frame rate, motion and noise of the photo: constants here
 
@@ -40,8 +41,10 @@ def small_parts(config: RoseConfig) -> Parts:
     _look_near(unet)
     encoder = PhotoEncoder(config.encoder)
     project = nn.Linear(encoder.channels, config.width)
-    habits = Habits(config.fold, scales_photo=True, tells_lights=True, time_ids=_TIME_IDS, learns=r"unet\.|project\.")
-    return Parts(vae, unet, encoder, project, 1.0, habits)
+    lay = LaidOut(encoder.channels, config.laid, TOKEN_PX // config.downscale)
+    learns = r"unet\.|project\.|lay\."
+    habits = Habits(config.fold, scales_photo=True, tells_lights=True, time_ids=_TIME_IDS, learns=learns)
+    return Parts(vae, unet, encoder, project, lay, 1.0, habits)
 
 
 class PhotoEncoder(nn.Module):
@@ -61,6 +64,20 @@ class PhotoEncoder(nn.Module):
         grid = torch.cat([self.attention(coarse), F.pixel_unshuffle(fine, 2)], 1)
         tokens = grid.flatten(2).transpose(1, 2)
         return F.layer_norm(tokens, tokens.shape[-1:])
+
+
+class LaidOut(nn.Module):
+    """Features of a square grid of tokens over a finer grid of places: a linear map to all places of a token."""
+
+    def __init__(self, features: int, channels: int, places: int) -> None:
+        super().__init__()
+        self.places = places
+        self.map = nn.Linear(features, channels * places**2)
+
+    def forward(self, features: Float[Tensor, "batch tokens features"]) -> Float[Tensor, "batch channels h w"]:
+        """`places` x `places` for each token."""
+        side = math.isqrt(features.shape[1])
+        return F.pixel_shuffle(self.map(features).transpose(1, 2).unflatten(2, (side, side)), self.places)
 
 
 class NearbyAttention:
@@ -131,7 +148,7 @@ def _video_unet(config: RoseConfig) -> Any:
     down = ["CrossAttnDownBlockSpatioTemporal" if a else "DownBlockSpatioTemporal" for a in config.attends]
     up = ["CrossAttnUpBlockSpatioTemporal" if a else "UpBlockSpatioTemporal" for a in reversed(config.attends)]
     return UNetSpatioTemporalConditionModel(
-        in_channels=2 * config.latent_channels + 3,
+        in_channels=2 * config.latent_channels + 3 + config.laid,
         out_channels=config.latent_channels,
         down_block_types=tuple(down),
         up_block_types=tuple(up),

@@ -114,7 +114,7 @@ def svd_parts(config: SvdConfig) -> Parts:
     unet.register_to_config(num_frames=config.frames)
     habits = Habits(1, scales_photo=False, tells_lights=False, time_ids=config.time_ids, learns=_LEARNS)
     encoder = ClipEncoder(clip, config.mean, config.std)
-    return Parts(vae, unet, encoder, nn.Identity(), 1 / vae.config.scaling_factor, habits)
+    return Parts(vae, unet, encoder, nn.Identity(), None, 1 / vae.config.scaling_factor, habits)
 
 
 def save_svd(net: "Rose", folder: Path, dtype: torch.dtype = torch.float32) -> None:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from maquette.losses import angle, masked_mean
 from maquette.nets.nirne import normalise_exposure
-from maquette.nets.rose import Condition, Rose
+from maquette.nets.rose import Rose
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, mix, move
@@ -99,9 +99,8 @@ def video_loss(net: Rose, batch: Batch, config: RoseTraining, rng: Generator) ->
     mean, spread = config.log_sigma
     sigma = torch.exp(mean + spread * torch.randn(n, generator=rng, device=device))
     noise = torch.randn(clean.shape, generator=rng, device=device)
-    seen = (torch.rand(n, 1, 1, generator=rng, device=device) >= config.unseen).to(clean)
-    told = net.condition(batch.photo, batch.mask)
-    told = Condition(told.tokens * seen, told.latent * seen[..., None])
+    seen = (torch.rand(n, generator=rng, device=device) >= config.unseen).to(clean)
+    told = net.condition(batch.photo, batch.mask).withheld(seen)
     found = net.clean(clean + sigma.reshape(-1, 1, 1, 1, 1) * noise, sigma, told)
     return {"loss": (found - clean).square().mean()}
 
