@@ -17,6 +17,7 @@ from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.multishade.reading import MultiShade
 from maquette.synth.multishade.shards import generate
 from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+from maquette.train import checkpoints
 from maquette.train.config import Phase
 from maquette.train.rose import train_rose, video_loss
 from maquette.train.rose_config import RoseTraining, svd_training
@@ -94,6 +95,26 @@ def test_a_kill_at_the_change_of_stages_repeats_the_latents_scale(folders, tmp_p
     train_rose(replace(CONFIG, phases=(VAE,)), folders, tmp_path)
     assert float(expected["latent_std"]) != 1.0
     assert differing(train_rose(CONFIG, folders, tmp_path).state_dict(), expected) == set()
+
+
+@pytest.mark.parametrize("file", ["log.jsonl", "checkpoint.safetensors"])
+def test_a_kill_between_log_and_checkpoint_leaves_no_hole(folders, tmp_path, undisturbed, monkeypatch, file):
+    """Whichever of the two had just been written, the curve and the weights end as if nothing had happened."""
+    expected, run = undisturbed
+    write, written = checkpoints.write_bytes, []
+
+    def die(path, content):
+        write(path, content)
+        written.append(path.name)
+        if written.count(file) == 4:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_bytes", die)
+        with pytest.raises(KilledError):
+            train_rose(CONFIG, folders, tmp_path, save_every_s=0.0)
+    assert differing(train_rose(CONFIG, folders, tmp_path).state_dict(), expected) == set()
+    assert without_clocks(log_of(tmp_path)) == without_clocks(log_of(run))
 
 
 def test_each_stage_changes_its_parts_and_a_further_phase_goes_on(folders, tmp_path):

@@ -64,7 +64,10 @@ class State(Generic[Net]):
 
 
 def save(state: State[Any], config: Training[nn.Module], run: Path) -> None:
-    """Write the checkpoint whole: tensors first beside their name, then renamed; then the log."""
+    """Write the log, then the checkpoint, each beside its name and then renamed.
+
+    A kill between the two leaves a log that knows more than the checkpoint, which `start` cuts; never a hole in it.
+    """
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in state.average.state_dict().items()}
     names = {id(parameter): name for name, parameter in state.model.named_parameters()}
@@ -72,8 +75,8 @@ def save(state: State[Any], config: Training[nn.Module], run: Path) -> None:
         tensors |= {f"adam.{key}.{names[id(parameter)]}": torch.as_tensor(value) for key, value in moments.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     metadata = {"step": str(state.step), "config": _describe(config)}
-    write_bytes(run / _CHECKPOINT, save_tensors(tensors, metadata))
     write_bytes(run / _LOG, "".join(json.dumps(line) + "\n" for line in state.log).encode())
+    write_bytes(run / _CHECKPOINT, save_tensors(tensors, metadata))
 
 
 def require_ready(config: Training[nn.Module], run: Path, init: dict[str, Tensor] | None = None) -> None:
