@@ -8,7 +8,7 @@ again. A kill comes at a moment drawn from 0 to a quarter of what the undisturbe
 last kill is compared, and the next one begins anew. Every other start writes its checkpoint after each step, so that
 kills meet the writing; the others twice a second, so that kills lose steps.
 
-In the end all of the checkpoint (weights, averaged weights, the optimiser's moments, step) must be the undisturbed one's
+In the end all of the checkpoint (weights, averages, the optimiser's moments, step) must be the undisturbed one's
 to the last bit, and so must the log but for its clocks: the loss curve.
 
 `--quick` kills four times. `--json` prints one flat object: `kills`, `while_working` (kills that met the training
