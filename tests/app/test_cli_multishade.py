@@ -101,8 +101,13 @@ def test_ray_that_is_not_installed_says_how_to_install_it(tmp_path, capsys, monk
 
 
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:9", "127.0.0.1:99999", "somewhere"])
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capfd, address):
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capfd, monkeypatch, address):
+    """Not even where a cluster was once, and died: Ray's note of it is still there."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'maquette[scale]'")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert run("-o", tmp_path, "--count", 1, "--ray", address) == 2
     told = capfd.readouterr().err
     assert told.startswith(f"maquette: --ray {address}: no cluster there (")

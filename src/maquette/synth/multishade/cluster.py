@@ -8,8 +8,10 @@ import importlib
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from maquette.errors import InputError
@@ -81,19 +83,32 @@ def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, TexturedMesh 
 
 def _started(address: str, cpus: int) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what runs here
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # its core tells stderr of every try to connect
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's own future default; silences its warning
     ray: Any = importlib.import_module("ray")
-    _require_listener(address)
+    if address == "local":
+        os.environ.setdefault("RAY_worker_niceness", "0")  # its workers are this program's work, not a guest's
     own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
+        _require_listener(_noted() if address == "auto" else address)
         ray.init(
             address=address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {})
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         raise InputError(
-            f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one"
+            f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one;"
+            " host:port of a cluster with tokens, as Ray starts them now, asks for RAY_AUTH_MODE=token"
         ) from error
     return ray
+
+
+def _noted() -> str:
+    """The address that Ray notes of this machine's cluster; it may have died since. Empty if there is none."""
+    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "ray_current_cluster"
+    try:
+        return os.environ.get("RAY_ADDRESS", "") or note.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _require_listener(address: str) -> None:
@@ -104,9 +119,7 @@ def _require_listener(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
     except (OSError, OverflowError) as error:
-        raise InputError(
-            f"--ray {address}: no cluster there ({error}); give host:port, auto, or local to start one"
-        ) from None
+        raise ConnectionError(f"{address}: {error}") from error
 
 
 def _line(error: Exception) -> str:
