@@ -2,19 +2,22 @@
 
     python benchmarks/multishade_kill.py [--quick] [--json] [--kills N] [--seed N]
 
-The program itself, `maquette dataset multishade` in a process of its own, makes a small data set of procedural shapes
-once without a disturbance, and once more being killed (SIGKILL, which no handler sees) and started again. A kill comes
-at a moment drawn from 0 to 1.2 times what the undisturbed run took; every other run has two workers. After each kill,
-whatever lies under a final name must be whole; in the end all bytes must be the undisturbed ones.
+The program itself, `maquette dataset multishade` in a process of its own, makes a data set of small meshes, thirty
+shards, once without a disturbance, and again while it is killed (SIGKILL, which no handler sees) and started anew. A
+kill comes at a moment drawn from 0 to 1.2 times what the undisturbed run took; every other run has two workers. After
+each kill, whatever lies under a final name must be whole. When the data set is complete it must be the undisturbed one,
+byte for byte; then it is deleted, and the next run begins from nothing.
 
 `--quick` kills three times. `--json` prints one flat object: `kills`, `while_working` (kills that met the program
-before it had ended), `half_files` (files under a final name that weren't whole, summed over the kills), `equal` (1 if
-the bytes are equal) and `seed`. Exit code 1 if a file was half or the bytes differ.
+before it had ended), `data_sets` (how often one was completed and compared), `half_files` (files under a final name
+that weren't whole, summed over the kills), `equal` (1 if the bytes are equal) and `seed`. Exit code 1 if a file was
+half or the bytes differ.
 """
 
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +25,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-SHAPES, SIZE_PX, VIEWS = 24, 32, 1  # three shards
+MESHES, SIZE_PX, VIEWS = 240, 32, 2  # thirty shards
 
 
 class Killed(NamedTuple):
@@ -30,6 +33,7 @@ class Killed(NamedTuple):
 
     kills: int
     while_working: int
+    data_sets: int
     half_files: int
     equal: int
 
@@ -50,34 +54,38 @@ def main(argv: list[str] | None = None) -> int:
     else:
         print(
             f"{found.kills} kills (seed {seed}), {found.while_working} of them while it worked: {found.half_files} half"
-            f" files, bytes {'equal' if found.equal else 'DIFFER'}"
+            f" files; {found.data_sets} data sets completed, bytes {'equal' if found.equal else 'DIFFER'}"
         )
     return 0 if found.equal and not found.half_files else 1
 
 
 def measure(folder: Path, kills: int, random_moments: random.Random) -> Killed:
-    """Make the data set twice below a folder, the second time with kills."""
+    """Make the data set below a folder, once alone, and then with kills."""
+    alone, killed = folder / "undisturbed", folder / "killed"
     started = time.perf_counter()
-    if _begin(folder / "undisturbed", 1).wait() != 0:
+    if _begin(alone, 1).wait() != 0:
         raise RuntimeError("the undisturbed run failed")
     wall_s = time.perf_counter() - started
-    expected = contents(folder / "undisturbed")
-    halves = working = 0
+    expected = contents(alone)
+    halves = working = complete = 0
     for number in range(kills):
-        child = _begin(folder / "killed", 1 + number % 2)
+        child = _begin(killed, 1 + number % 2)
         try:
             child.wait(random_moments.uniform(0, 1.2) * wall_s)
         except subprocess.TimeoutExpired:
             working += 1
         child.kill()
         child.wait()
-        found = contents(folder / "killed")
+        found = contents(killed)
         halves += sum(content != expected.get(name) for name, content in found.items())
         print(f"kill {number + 1} of {kills}: {len(found)} of {len(expected)} files are there", file=sys.stderr)
-    if _begin(folder / "killed", 1).wait() != 0:
+        if found == expected:
+            complete += 1
+            shutil.rmtree(killed)
+    if _begin(killed, 1).wait() != 0:
         raise RuntimeError("the last run failed")
-    equal = contents(folder / "killed") == expected
-    return Killed(kills, working, halves, int(equal))
+    equal = contents(killed) == expected
+    return Killed(kills, working, complete + equal, halves, int(equal))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -88,10 +96,22 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def _begin(folder: Path, workers: int) -> subprocess.Popen[bytes]:
-    options = {"--count": SHAPES, "--size-px": SIZE_PX, "--views": VIEWS, "--workers": workers, "--seed": 11}
+    options = {"--count": 0, "--size-px": SIZE_PX, "--views": VIEWS, "--workers": workers, "--meshes": _meshes(folder)}
     flat = [str(part) for pair in options.items() for part in pair]
     command = [sys.executable, "-m", "maquette.app.cli.main", "dataset", "multishade", "-o", str(folder), *flat]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _meshes(folder: Path) -> Path:
+    """Balls of several sizes, beside the data set."""
+    import trimesh
+
+    place = folder.parent / "meshes"
+    if not place.exists():
+        place.mkdir()
+        for number in range(MESHES):
+            trimesh.creation.icosphere(2, 1 + number).export(place / f"{number:03d}.ply")
+    return place
 
 
 if __name__ == "__main__":

@@ -52,13 +52,13 @@ class Made:
 
 def test_kills_are_counted_and_what_lies_about_does_not_count(kill, tmp_path, monkeypatch):
     monkeypatch.setattr(kill, "_begin", lambda folder, _: Made(folder))
-    assert kill.measure(tmp_path, 3, random.Random(0)) == kill.Killed(3, 0, 0, 1)
+    assert kill.measure(tmp_path, 3, random.Random(0)) == kill.Killed(3, 0, 4, 0, 1)
 
 
 def test_half_files_and_bytes_that_differ_are_told(kill, tmp_path, monkeypatch):
     monkeypatch.setattr(kill, "_begin", lambda folder, _: Made(folder, folder.name.encode()))
-    assert kill.measure(tmp_path, 2, random.Random(0)) == kill.Killed(2, 0, 8, 0)
-    monkeypatch.setattr(kill, "measure", lambda *_: kill.Killed(2, 1, 8, 0))
+    assert kill.measure(tmp_path, 2, random.Random(0)) == kill.Killed(2, 0, 0, 8, 0)
+    monkeypatch.setattr(kill, "measure", lambda *_: kill.Killed(2, 1, 0, 8, 0))
     assert kill.main(["--json", "--seed", "3"]) == 1
-    monkeypatch.setattr(kill, "measure", lambda *_: kill.Killed(2, 1, 0, 1))
+    monkeypatch.setattr(kill, "measure", lambda *_: kill.Killed(2, 1, 1, 0, 1))
     assert kill.main(["--quick"]) == 0
