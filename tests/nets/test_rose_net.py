@@ -141,7 +141,8 @@ def test_the_preconditioning_is_the_one_that_is_stated(stubbed, photo, noisy):
     assert torch.equal(ids, torch.zeros(2, 3))
     beside = sample[:, :, TINY.latent_channels : 2 * TINY.latent_channels]
     assert torch.equal(beside, told.latent[:, None].expand_as(beside))  # beside every frame
-    lights = sample[:, :, 2 * TINY.latent_channels :]
+    lights, laid = sample[:, :, 2 * TINY.latent_channels :].split([3, TINY.laid], 2)
+    assert torch.equal(laid, told.laid[:, None].expand_as(laid))
     assert torch.allclose(lights, ring_lights(TINY.frames).float()[None, :, :, None, None].expand_as(lights))
     net = stubbed(channels)
     assert torch.allclose(net.clean(noisy, sigma, told), noisy / 5 - 2 / 5 * noisy, atol=1e-6)
@@ -186,9 +187,9 @@ def test_both_ways_of_telling_the_photo_matter_and_can_be_switched_off(photo, no
     full = alive().requires_grad_(False)
     told = full.condition(*photo)
     whole = full.clean(noisy, SIGMA, told)
-    nothing = Condition(torch.zeros_like(told.tokens), torch.zeros_like(told.latent))
+    nothing = told.withheld(torch.zeros(2))
     for name, without in (
-        ("sees_tokens", replace(told, tokens=nothing.tokens)),
+        ("sees_tokens", replace(nothing, latent=told.latent)),
         ("sees_latent", replace(told, latent=nothing.latent)),
     ):
         blind = Rose(replace(TINY, **{name: False})).requires_grad_(False)
@@ -198,6 +199,32 @@ def test_both_ways_of_telling_the_photo_matter_and_can_be_switched_off(photo, no
         assert torch.equal(seen.latent, without.latent)
         assert float((blind.clean(noisy, SIGMA, seen) - whole).abs().max()) > 1e-4
         assert torch.equal(blind.clean(noisy, SIGMA, seen), full.clean(noisy, SIGMA, without))
+
+
+def test_withholding_a_photo_withholds_all_of_it(net, photo, noisy):
+    """What guidance needs: the one photo as it was, of the other nothing, as if nothing had ever been told."""
+    told = net.condition(*photo)
+    half = told.withheld(torch.tensor([1.0, 0.0]))
+    for mine, its in ((half.tokens, told.tokens), (half.latent, told.latent), (half.laid, told.laid)):
+        assert torch.equal(mine[0], its[0])
+        assert float(mine[1].abs().max()) == 0 < float(its[1].abs().max())
+    silent = Condition(torch.zeros_like(told.tokens), torch.zeros_like(told.latent))
+    assert torch.equal(net.clean(noisy, SIGMA, half)[1], net.clean(noisy, SIGMA, silent)[1])
+
+
+def test_what_is_laid_beside_the_latents_lies_where_its_token_does(net, photo):
+    """A change of one 16 x 16 square's features changes the places over that square, and no other."""
+    features = net.encoder(*photo)
+    grid, cells = SIDE // 16, 16 // TINY.downscale
+    before = net.lay(features)
+    assert before.shape == (2, TINY.laid, SIDE // TINY.downscale, SIDE // TINY.downscale)
+    for token in range(grid * grid):
+        other = features.clone()
+        other[:, token] += 1.0
+        changed = ((net.lay(other) - before).abs().amax((0, 1)) > 0).float()
+        row, column = token // grid * cells, token % grid * cells
+        assert float(changed[row : row + cells, column : column + cells].min()) == 1
+        assert float(changed.sum()) == cells * cells
 
 
 def test_grey_is_the_mean_of_the_channels_and_rgb_is_not(photo):

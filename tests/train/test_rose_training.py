@@ -129,8 +129,8 @@ def test_each_stage_changes_its_parts_and_a_further_phase_goes_on(folders, tmp_p
         return {name.split(".")[0] for name in names}
 
     assert parts(differing(fresh, states[0])) == {"vae"}
-    assert parts(differing(states[0], states[1])) == {"unet", "project", "latent_std"}
-    assert parts(differing(states[1], states[2])) == {"unet", "project"}
+    assert parts(differing(states[0], states[1])) == {"unet", "project", "lay", "latent_std"}
+    assert parts(differing(states[1], states[2])) == {"unet", "project", "lay"}
 
 
 def test_given_weights_keep_their_vae(folders, tmp_path, undisturbed):
@@ -175,9 +175,9 @@ def test_every_parameter_that_a_stage_trains_learns(folders):
 
     of_the_vae = dead(vae_loss(net, batch, torch.Generator().manual_seed(0))["loss"])
     of_the_video = dead(video_loss(net, batch, replace(CONFIG, unseen=0.0), torch.Generator().manual_seed(0))["loss"])
-    assert of_the_vae >= named("unet", "project", "encoder")
+    assert of_the_vae >= named("unet", "project", "lay", "encoder")
     assert of_the_video >= named("vae", "encoder")
-    silent = (of_the_vae & named("vae")) | (of_the_video & named("unet", "project"))
+    silent = (of_the_vae & named("vae")) | (of_the_video & named("unet", "project", "lay"))
     explained = {reason: {name for name in silent if re.match(p, name)} for reason, p in NOTHING_TO_LEARN.items()}
     assert silent - set().union(*explained.values()) == set()
     assert {reason for reason, names in explained.items() if not names} == set()
