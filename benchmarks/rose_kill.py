@@ -4,9 +4,10 @@
 
 `maquette.train.rose.train_rose` trains a tiny network in a process of its own, on one thread: its VAE, then the video
 model in two phases, once without a disturbance, and then being killed (SIGKILL, which no handler sees) and started
-again. A kill comes at a moment drawn from 0 to a quarter of what the undisturbed run took; a run that ends before its
-last kill is compared, and the next one begins anew. Every other start writes its checkpoint after each step, so that
-kills meet the writing; the others twice a second, so that kills lose steps.
+again. A kill comes at a random moment: one in four while the program starts, the others up to a fifth of the whole
+training's time after its first step. A run that ends before its last kill is compared, and the next one begins anew.
+Every other start writes its checkpoint after each step, so that kills meet the writing; the others twice a second, so
+that kills lose steps.
 
 In the end all of the checkpoint (weights, averages, the optimiser's moments, step) must be the undisturbed one's
 to the last bit, and so must the log but for its clocks: the loss curve.
@@ -25,6 +26,7 @@ import tempfile
 import time
 from functools import partial
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,11 +73,14 @@ def main(argv: list[str] | None = None) -> int:
 def measure(folder: Path, kills: int, moments: random.Random) -> Killed:
     """Train below a folder without kills, then with them."""
     shapes = folder / "shapes"
+    first_step = multiprocessing.get_context("forkserver").Event()
     _finish(_begin(make_shapes, shapes))
-    _finish(_begin(train, shapes, folder / "warm", 1e9))  # the server of processes has started, files are cached
     started = time.perf_counter()
-    _finish(_begin(train, shapes, folder / "undisturbed", 0.5))
-    wall_s = time.perf_counter() - started
+    child = _begin(train, shapes, folder / "undisturbed", 0.5, first_step)
+    first_step.wait()
+    begun = time.perf_counter()
+    _finish(child)
+    start_s, train_s = begun - started, time.perf_counter() - begun
     working = in_vae = runs = weights = curves = 0
 
     def compare(run: Path) -> None:
@@ -86,8 +91,13 @@ def measure(folder: Path, kills: int, moments: random.Random) -> Killed:
 
     for number in range(kills):
         run = folder / f"killed-{runs}"
-        child = _begin(train, shapes, run, 0.0 if number % 2 else 0.5)
-        child.join(moments.uniform(0, 0.25) * wall_s)
+        first_step.clear()
+        child = _begin(train, shapes, run, 0.0 if number % 2 else 0.5, first_step)
+        if moments.random() < 0.25:
+            child.join(moments.uniform(0, start_s))
+        else:
+            first_step.wait()
+            child.join(moments.uniform(0, 0.2 * train_s))
         ended = not child.is_alive()
         child.kill()
         child.join()
@@ -98,7 +108,7 @@ def measure(folder: Path, kills: int, moments: random.Random) -> Killed:
         if ended:
             compare(run)
     run = folder / f"killed-{runs}"
-    _finish(_begin(train, shapes, run, 0.5))
+    _finish(_begin(train, shapes, run, 0.5, first_step))
     compare(run)
     return Killed(kills, working, in_vae, runs, weights, curves)
 
@@ -123,7 +133,7 @@ def make_shapes(folder: Path) -> None:
     dataset.generate(folder, dataset.DatasetSpec(8, seed=3, views=1, size_px=32))
 
 
-def train(shapes: Path, run: Path, save_every_s: float) -> None:
+def train(shapes: Path, run: Path, save_every_s: float, first_step: Event) -> None:
     """The training that is killed: of the network and the data it is tiny, in all else it is `maquette train rose`."""
     import torch
 
@@ -136,7 +146,10 @@ def train(shapes: Path, run: Path, save_every_s: float) -> None:
     sizes, stages = (32, 16, 32), (1, 2, 2)
     phases = tuple(Phase(side, n, 2, 1e-3, 1e-4, stage=s) for side, n, s in zip(sizes, STEPS, stages, strict=True))
     config = RoseTraining(PRESETS["tiny"], phases, encoder="", seed=5)
-    train_rose(config, {"shapes": shapes}, run, validation=shapes, save_every_s=save_every_s)
+    train_rose(
+        config, {"shapes": shapes}, run, validation=shapes, save_every_s=save_every_s, report=lambda _: first_step.set()
+    )
+    first_step.set()  # of a run that had ended already
 
 
 def _begin(work, *arguments: object) -> BaseProcess:
