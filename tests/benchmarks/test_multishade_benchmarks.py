@@ -34,10 +34,11 @@ def test_a_way_that_failed_is_told_and_null(rate, tmp_path, capsys):
 
 
 class Made:
-    """A program that takes a moment for each of four files, and dies where it is told to."""
+    """A program that writes four files, and a part of a fifth, at once."""
 
     def __init__(self, folder, content=b"whole"):
         self.folder, self.content = folder, content
+        self.wait()
 
     def wait(self, timeout=None):
         self.folder.mkdir(exist_ok=True)
@@ -45,6 +46,9 @@ class Made:
             (self.folder / f"{number}").write_bytes(self.content)
         (self.folder / ".partial").write_bytes(b"half")
         return 0
+
+    def poll(self):
+        return None
 
     def kill(self):
         pass
