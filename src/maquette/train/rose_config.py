@@ -10,6 +10,7 @@ from maquette.nets.nirne import NiRNE, NiRNEConfig
 from maquette.nets.rose import PRESETS, Rose, RoseConfig, SvdConfig
 from maquette.nets.rose_small import PhotoEncoder
 from maquette.nets.rose_svd import read_svd
+from maquette.shading.rigs import RING_LIGHTS
 from maquette.train.config import Phase, Schedule
 
 
@@ -60,7 +61,7 @@ TRAINING: dict[str, RoseTraining] = {
         (
             Phase(128, 400, 4, 3e-4, 1e-5, shapes=744),
             Phase(64, 4000, 8, 6e-4, 3e-4, shapes=744, stage=2),
-            Phase(128, 2600, 4, 3e-4, 3e-6, shapes=744, stage=2),
+            Phase(128, 2000, 4, 3e-4, 3e-6, shapes=744, stage=2),
         ),
         bf16=True,
         # Much of a latent's power is in its patches' means, which lesser noise leaves in plain sight.
@@ -79,7 +80,7 @@ def svd_training(folder: Path) -> RoseTraining:
     Raises:
         InputError: as `maquette.nets.rose_svd.read_svd`.
     """
-    net = read_svd(folder, size_px=SVD_PHASES[-1].size_px)
+    net = read_svd(folder, RING_LIGHTS, SVD_PHASES[-1].size_px)
     return RoseTraining(net, SVD_PHASES, encoder="", weight_decay=_SVD_DECAY, bf16=True)
 
 
