@@ -182,6 +182,17 @@ def test_a_mesh_keeps_its_colours_as_original_and_else_gets_what_its_kind_says(p
         assert float(material_of(painted, "non-metal", torch.Generator().manual_seed(seed)).metal) == 0
 
 
+def test_asking_for_a_kind_leaves_the_other_draws_as_they_are(painted):
+    states, materials = [], []
+    for metal in (None, True, False):
+        rng = torch.Generator().manual_seed(2)
+        materials.append(samples.sample_material(painted.surfaces.local, rng, metal=metal))
+        states.append(rng.get_state())
+    assert torch.equal(states[0], states[1]) and torch.equal(states[0], states[2])
+    assert [float(material.metal) for material in materials[1:]] == [1, 0]
+    assert torch.equal(materials[1].specular, materials[2].specular)
+
+
 def test_a_shape_s_original_material_is_the_data_engine_s(painted):
     as_shape = painted._replace(colour=None)
     drawn = material_of(as_shape, "original", torch.Generator().manual_seed(4))
