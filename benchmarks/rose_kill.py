@@ -26,7 +26,6 @@ import tempfile
 import time
 from functools import partial
 from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,11 +72,11 @@ def main(argv: list[str] | None = None) -> int:
 def measure(folder: Path, kills: int, moments: random.Random) -> Killed:
     """Train below a folder without kills, then with them."""
     shapes = folder / "shapes"
-    first_step = multiprocessing.get_context("forkserver").Event()
+    first_step = folder / "first-step"  # a file, since whoever is killed would leave a semaphore behind
     _finish(_begin(make_shapes, shapes))
     started = time.perf_counter()
     child = _begin(train, shapes, folder / "undisturbed", 0.5, first_step)
-    first_step.wait()
+    _wait_for(first_step, child)
     begun = time.perf_counter()
     _finish(child)
     start_s, train_s = begun - started, time.perf_counter() - begun
@@ -91,12 +90,12 @@ def measure(folder: Path, kills: int, moments: random.Random) -> Killed:
 
     for number in range(kills):
         run = folder / f"killed-{runs}"
-        first_step.clear()
+        first_step.unlink(missing_ok=True)
         child = _begin(train, shapes, run, 0.0 if number % 2 else 0.5, first_step)
         if moments.random() < 0.25:
             child.join(moments.uniform(0, start_s))
         else:
-            first_step.wait()
+            _wait_for(first_step, child)
             child.join(moments.uniform(0, 0.2 * train_s))
         ended = not child.is_alive()
         child.kill()
@@ -133,7 +132,7 @@ def make_shapes(folder: Path) -> None:
     dataset.generate(folder, dataset.DatasetSpec(8, seed=3, views=1, size_px=32))
 
 
-def train(shapes: Path, run: Path, save_every_s: float, first_step: Event) -> None:
+def train(shapes: Path, run: Path, save_every_s: float, first_step: Path) -> None:
     """The training that is killed: of the network and the data it is tiny, in all else it is `maquette train rose`."""
     import torch
 
@@ -147,9 +146,13 @@ def train(shapes: Path, run: Path, save_every_s: float, first_step: Event) -> No
     phases = tuple(Phase(side, n, 2, 1e-3, 1e-4, stage=s) for side, n, s in zip(sizes, STEPS, stages, strict=True))
     config = RoseTraining(PRESETS["tiny"], phases, encoder="", seed=5)
     train_rose(
-        config, {"shapes": shapes}, run, validation=shapes, save_every_s=save_every_s, report=lambda _: first_step.set()
+        config,
+        {"shapes": shapes},
+        run,
+        validation=shapes,
+        save_every_s=save_every_s,
+        report=lambda _: first_step.touch(),
     )
-    first_step.set()  # of a run that had ended already
 
 
 def _begin(work, *arguments: object) -> BaseProcess:
@@ -166,6 +169,11 @@ def _begin(work, *arguments: object) -> BaseProcess:
     process = context.Process(target=work, args=arguments)
     process.start()
     return process
+
+
+def _wait_for(file: Path, process: BaseProcess) -> None:
+    while not file.exists() and process.is_alive():
+        time.sleep(0.005)
 
 
 def _finish(process: BaseProcess) -> None:

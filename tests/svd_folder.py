@@ -32,6 +32,7 @@ def write_tiny_svd(folder: Path, time_ids: int = 3, image_px: int = 224) -> Path
         cross_attention_dim=32,
         num_attention_heads=(2, 2),
         num_frames=14,
+        sample_size=8,
     )
     clip = transformers.CLIPVisionModelWithProjection(
         transformers.CLIPVisionConfig(

@@ -44,7 +44,8 @@ def photos(count: int = 2, side: int = SIDE) -> tuple[torch.Tensor, torch.Tensor
 
 
 def test_what_the_folder_says(folder):
-    config = read_svd(folder, FRAMES, SIDE)
+    config = read_svd(folder)
+    assert (config.frames, config.size_px) == (14, 64)
     assert config.multiple == 16  # a VAE of four levels, a U-Net of two
     assert config.time_ids == (6.0, 127.0, 1e-5)
     assert config.folder == str(folder.resolve())
@@ -113,7 +114,8 @@ def test_another_size_of_photo_is_brought_to_clips():
 
 def test_it_saves_what_it_opens_and_diffusers_opens_that(net, tmp_path):
     save_svd(net, tmp_path / "saved")
-    again = Rose(read_svd(tmp_path / "saved", FRAMES, SIDE))
+    again = Rose(read_svd(tmp_path / "saved"))
+    assert (again.config.frames, again.config.size_px) == (FRAMES, SIDE)  # of what was saved, not of the original
     expected, found = net.state_dict(), again.state_dict()
     assert expected.keys() == found.keys()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []

@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.io.files import atomic_path
 from maquette.nets.rose_config import Habits, Parts, SvdConfig
-from maquette.shading.rigs import RING_LIGHTS
 
 if TYPE_CHECKING:
     from maquette.nets.rose import Rose
@@ -49,13 +48,13 @@ _FRAME_RATE, _MOTION = 6.0, 127.0
 _LEARNS = r"unet\.(conv_in|.*\.attn[12])\."
 
 
-def read_svd(folder: Path, frames: int = RING_LIGHTS, size_px: int = 576) -> SvdConfig:
+def read_svd(folder: Path, frames: int | None = None, size_px: int | None = None) -> SvdConfig:
     """See what lies in a folder, without reading its weights.
 
     Args:
         folder: in the layout of Stable Video Diffusion.
-        frames: lights on the ring.
-        size_px: side of the square images.
+        frames: lights on the ring; as many as the U-Net was made for, if not given.
+        size_px: side of the square images; likewise.
 
     Raises:
         InputError: there is no such folder; a part is missing, damaged or of another kind; a size that doesn't fit.
@@ -111,7 +110,8 @@ def svd_parts(config: SvdConfig) -> Parts:
     vae = _load(AutoencoderKLTemporalDecoder, config.folder, "vae", low_cpu_mem_usage=False)
     unet = _load(UNetSpatioTemporalConditionModel, config.folder, "unet", low_cpu_mem_usage=False)
     clip = _load(CLIPVisionModelWithProjection, config.folder, "image_encoder")
-    unet.register_to_config(num_frames=config.frames)
+    downscale = 2 ** (len(vae.config.block_out_channels) - 1)
+    unet.register_to_config(num_frames=config.frames, sample_size=config.size_px // downscale)
     habits = Habits(1, scales_photo=False, tells_lights=False, time_ids=config.time_ids, learns=_LEARNS)
     encoder = ClipEncoder(clip, config.mean, config.std)
     return Parts(vae, unet, encoder, nn.Identity(), None, 1 / vae.config.scaling_factor, habits)
@@ -164,9 +164,15 @@ class ClipEncoder(nn.Module):
 
 
 def _described(
-    folder: Path, index: dict[str, Any], configs: dict[str, Any], colours: dict[str, Any], frames: int, size_px: int
+    folder: Path,
+    index: dict[str, Any],
+    configs: dict[str, Any],
+    colours: dict[str, Any],
+    frames: int | None,
+    size_px: int | None,
 ) -> SvdConfig:
     unet, vae = configs["unet"], configs["vae"]
+    downscale = 2 ** (len(vae["block_out_channels"]) - 1)
     count, rest = divmod(unet["projection_class_embeddings_input_dim"], unet["addition_time_embed_dim"])
     if rest or count < 1:
         raise ValueError("projection_class_embeddings_input_dim is no multiple of addition_time_embed_dim")
@@ -174,10 +180,10 @@ def _described(
     time_ids = (_FRAME_RATE, _MOTION, _NOISE_OF_PHOTO) if svd else (_NOISE_OF_PHOTO, *[0.0] * (count - 1))
     (red, green, blue), (red_std, green_std, blue_std) = colours["image_mean"], colours["image_std"]
     return SvdConfig(
-        frames=frames,
-        size_px=size_px,
+        frames=unet["num_frames"] if frames is None else frames,
+        size_px=unet["sample_size"] * downscale if size_px is None else size_px,
         folder=str(folder.resolve()),
-        multiple=2 ** (len(vae["block_out_channels"]) - 1 + len(unet["block_out_channels"]) - 1),
+        multiple=downscale * 2 ** (len(unet["block_out_channels"]) - 1),
         time_ids=time_ids,
         mean=(red, green, blue),
         std=(red_std, green_std, blue_std),
