@@ -79,6 +79,24 @@ def test_the_frames_of_a_sphere_are_the_analytic_clamp_to_their_quantisation(fra
     assert (stored[:, ball.mask[0, 0].numpy() == 0] == 0).all()
 
 
+def test_sixteen_bits_cost_a_solve_nothing_and_eight_would():
+    """Least squares over the lit frames of the hemisphere's normals."""
+    rng = np.random.default_rng(0)
+    normals = rng.normal(size=(500, 3))
+    normals[:, 2] = np.abs(normals[:, 2])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    lights = ring_lights(9).numpy()
+    mean_deg = {}
+    for largest in (255, 65535):
+        errors = []
+        for normal, row in zip(normals, np.round((normals @ lights.T).clip(0) * largest) / largest, strict=True):
+            found = np.linalg.lstsq(lights[row > 0], row[row > 0], rcond=None)[0]
+            errors.append(np.degrees(np.arccos(min(1, found @ normal / np.linalg.norm(found)))))
+        mean_deg[largest] = np.mean(errors)
+    assert mean_deg[65535] < 1e-3
+    assert 0.03 < mean_deg[255] < 0.15
+
+
 def test_the_light_starts_above_and_goes_clockwise():
     """Twelve frames of a sphere: the brightest pixel is above, then to the right, below, to the left."""
     stored = frames_of(targets(ball_surfaces(97), 12))
