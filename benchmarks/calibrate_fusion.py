@@ -61,14 +61,14 @@ def main() -> int:
 def check(seen: Seen, calibration: Calibration) -> dict[str, tuple[Reliability, float]]:
     """Reliability by decile, and the mean error in degrees, of pixels that weren't fitted."""
     mean_of_rms = math.sqrt(math.pi) / 2  # of a Rayleigh distribution, as errors of two normal components have
-    spread = calibration.first(seen.first_rad), calibration.second(seen.second_rad)
+    errors = calibration.errors(seen.first_rad, seen.second_rad)
     first, second = seen.first.double(), seen.second.double()
-    found, deviation = combine(first, second, *spread, calibration.correlation)
+    found, deviation = combine(first, second, errors)
     cases = {
         "nirne": (first, seen.first_rad),
-        "nirne_calibrated": (first, mean_of_rms * spread[0]),
+        "nirne_calibrated": (first, mean_of_rms * errors.first_rad),
         "rose": (second, seen.second_rad),
-        "rose_calibrated": (second, mean_of_rms * spread[1]),
+        "rose_calibrated": (second, mean_of_rms * errors.second_rad),
         "auto": (found, calibration.fused(deviation)),
     }
     checked = {}

@@ -13,7 +13,7 @@ from maquette.app.cli.main import main
 from maquette.io.checkpoints import save_checkpoint
 from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
 from maquette.methods.auto import AutoConfig, fingerprint
-from maquette.methods.fusion import Calibration, ErrorCurve
+from maquette.methods.fusion import Calibration, CorrelationLaw, ErrorCurve, ErrorLaw
 from maquette.nets.rose import PRESETS, Rose
 from maquette.shading.rigs import ring_lights, shading_frames
 
@@ -200,9 +200,10 @@ def test_auto_takes_both_and_says_what_is_missing(sees_a_ball, weights, photo, t
     folder.mkdir()
     for path in weights.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    curve = ErrorCurve((1.0, 90.0), (1.0, 90.0))
+    laws, curve = (ErrorLaw(0.0, 1.0, 0.0), ErrorLaw(0.0, 0.0, 1.0)), ErrorCurve((1.0, 90.0), (1.0, 90.0))
+    calibration = Calibration(*laws, (1.0, 90.0), (1.0, 90.0), CorrelationLaw(0.2, 0.0, 0.0), curve)
     hashes = fingerprint("nirne-small"), fingerprint(weights)
-    config = AutoConfig(*hashes, 1, 1.0, "robust", 100, Calibration(curve, curve, 0.2, curve))
+    config = AutoConfig(*hashes, 1, 1.0, "robust", 100, calibration)
     (folder / "fusion.json").write_text(json.dumps(asdict(config)))
     code, lines, errors = run(capfd, *given, folder, "--confidence", "--json")
     assert (code, errors) == (0, [])

@@ -15,12 +15,17 @@ from maquette.io.checkpoints import read_config, save_checkpoint
 from maquette.methods.auto import CALIBRATION_NAME, AutoConfig, auto, fingerprint
 from maquette.methods.fusion import (
     Calibration,
+    CorrelationLaw,
     ErrorCurve,
+    ErrorLaw,
+    Errors,
     Fused,
     calibrate,
     combine,
     error_vectors,
+    fit_correlation,
     fit_curve,
+    fit_law,
     fuse,
     weights,
 )
@@ -33,8 +38,10 @@ from maquette.nets.rose import Rose as RoseNet
 from maquette.types import NormalMap, Photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SAME = ErrorCurve((1.0, 90.0), (1.0, 90.0))  # what is expected is what is measured
-PLAIN = Calibration(SAME, SAME, 0.0, SAME)
+SAME = ErrorCurve((1.0, 90.0), (1.0, 90.0))
+PLAIN = Calibration(  # what is expected is what is measured
+    ErrorLaw(0.0, 1.0, 0.0), ErrorLaw(0.0, 0.0, 1.0), (0.1, 90.0), (0.1, 90.0), CorrelationLaw(0.0, 0.0, 0.0), SAME
+)
 
 
 def rad(*degrees: float) -> Tensor:
@@ -99,10 +106,11 @@ def test_the_weights_by_hand():
     # s = 1, 2: 1/1 : 1/4 without correlation; with rho = 0.25, (1 - 1/8) : (1/4 - 1/8) = 7 : 1; with rho = 1/2, 1 : 0.
     one, two = rad(1.0, 1.0, 1.0), rad(2.0, 2.0, 2.0)
     for index, (rho, share) in enumerate(((0.0, 0.8), (0.25, 0.875), (0.5, 1.0))):
-        first, second = weights(one, two, rho)
+        first, second = weights(Errors(one, two, torch.full_like(one, rho)))
         assert math.isclose(float(first[index]), share, rel_tol=1e-12)
         assert math.isclose(float(first[index] + second[index]), 1.0)
-    assert float(weights(rad(1.0), rad(2.0), 0.9)[1]) == 0.0  # below zero, without the clamp
+    blunt = Errors(rad(1.0), rad(2.0), torch.tensor([0.9], dtype=torch.float64))
+    assert float(weights(blunt)[1]) == 0.0  # below zero, without the clamp
 
 
 def test_where_one_has_no_normal_the_other_stands():
@@ -128,7 +136,7 @@ def test_simulation_has_the_predicted_variance_and_is_never_worse_than_both(rho)
     for first_deg, second_deg in ((2.0, 2.0), (1.0, 3.0), (4.0, 1.5)):
         spread = [torch.full((len(truth),), math.radians(s), dtype=torch.float64) for s in (first_deg, second_deg)]
         one, two = correlated(truth, *spread, rho, rng)
-        found, deviation = combine(one, two, *spread, rho)
+        found, deviation = combine(one, two, Errors(*spread, torch.full_like(spread[0], rho)))
         measured = rms_deg(found, truth)
         assert math.isclose(measured, math.degrees(float(deviation[0])), rel_tol=0.015)
         assert measured < 1.01 * min(first_deg, second_deg)
@@ -140,21 +148,68 @@ def test_simulation_has_the_predicted_variance_and_is_never_worse_than_both(rho)
 def test_calibration_finds_what_was_drawn():
     rng = torch.Generator().manual_seed(2)
     truth = random_normals(120_000, rng)
-    said = [1.0 + 9.0 * torch.rand(len(truth), dtype=torch.float64, generator=rng) for _ in range(2)]
-    real = [1.5 * said[0], 0.5 * said[1] + 1.0]  # one is too sure of itself, the other not sure enough
-    one, two = correlated(truth, torch.deg2rad(real[0]), torch.deg2rad(real[1]), 0.35, rng)
-    found = calibrate(one, two, torch.deg2rad(said[0]), torch.deg2rad(said[1]), truth)
-    assert abs(found.correlation - 0.35) < 0.02
-    for asked in (3.0, 5.0, 8.0):
-        assert math.isclose(math.degrees(float(found.first(rad(asked)))), 1.5 * asked, rel_tol=0.05)
-        assert math.isclose(math.degrees(float(found.second(rad(asked)))), 0.5 * asked + 1.0, rel_tol=0.05)
-    fused, deviation = combine(
-        one, two, found.first(torch.deg2rad(said[0])), found.second(torch.deg2rad(said[1])), found.correlation
-    )
+    said = [torch.deg2rad(1.0 + 9.0 * torch.rand(len(truth), dtype=torch.float64, generator=rng)) for _ in range(2)]
+    # One is too sure of itself; the other doesn't know what the first knows.
+    real = 1.5 * said[0], (said[0] * said[1]).sqrt()
+    one, two = correlated(truth, *real, 0.35, rng)
+    found = calibrate(one, two, *said, truth)
+    assert math.isclose(found.first_deg[0], 1.09, rel_tol=0.05)
+    assert math.isclose(found.first_deg[1], 9.91, rel_tol=0.05)
+    errors = found.errors(*said)
+    assert float((errors.correlation - 0.35).abs().quantile(0.99)) < 0.05
+    for guess, actual in zip((errors.first_rad, errors.second_rad), real, strict=True):
+        assert float((guess / actual).log().abs().quantile(0.99)) < 0.06
+    fused, deviation = combine(one, two, errors)
     assert rms_deg(fused, truth) < 0.95 * min(rms_deg(one, truth), rms_deg(two, truth))
     # The mean of a Rayleigh distribution is sqrt(pi) / 2 of its root mean square.
-    middle = float(deviation.median())
-    assert math.isclose(float(found.fused(deviation.median()[None])), math.sqrt(math.pi) / 2 * middle, rel_tol=0.06)
+    middle = deviation.median()[None]
+    assert math.isclose(float(found.fused(middle)), math.sqrt(math.pi) / 2 * float(middle), rel_tol=0.06)
+
+
+def test_who_does_not_know_what_is_hard_gets_no_say_there():
+    rng = torch.Generator().manual_seed(6)
+    truth = random_normals(60_000, rng)
+    hard = torch.deg2rad(2.0 + 18.0 * torch.rand(len(truth), dtype=torch.float64, generator=rng))
+    one, two = correlated(truth, hard, 1.6 * hard, 0.7, rng)  # 0.7 > 1 / 1.6: the first alone is best
+    blind = torch.full_like(hard, math.radians(8.0))  # where the first expects 20, this looks better, and isn't
+    found = calibrate(one, two, hard, blind, truth)
+    fused, _ = combine(one, two, found.errors(hard, blind))
+    assert rms_deg(fused, truth) < 1.002 * rms_deg(one, truth)
+
+
+def test_beyond_what_was_seen_nothing_is_extrapolated():
+    calibration = replace(PLAIN, first_deg=(5.0, 20.0))
+    low = calibration.errors(rad(1.0, 5.0), rad(1.0, 1.0)).first_rad
+    high = calibration.errors(rad(80.0, 20.0), rad(1.0, 1.0)).first_rad
+    assert torch.allclose(low, rad(5.0, 5.0)) and torch.allclose(high, rad(20.0, 20.0))
+
+
+def test_a_law_is_a_power_of_both_and_never_falls():
+    rng = torch.Generator().manual_seed(7)
+    logs = torch.randn(50_000, 2, dtype=torch.float64, generator=rng) * 0.4 - 2
+    spread = (0.3 + 0.8 * logs[:, 0] + 0.25 * logs[:, 1]).exp()
+    squared = spread.square() * torch.randn(50_000, 2, dtype=torch.float64, generator=rng).square().mean(-1)
+    found = fit_law(logs[:, 0], logs[:, 1], squared)
+    assert abs(found.first - 0.8) < 0.03 and abs(found.second - 0.25) < 0.03
+    assert math.isclose(found.offset, 0.3, abs_tol=0.1)
+    assert fit_law(-logs[:, 0], logs[:, 1], squared).first == 0.0
+
+
+def test_a_correlation_may_grow_with_what_is_hard():
+    rng = torch.Generator().manual_seed(8)
+    truth = random_normals(100_000, rng)
+    hard = torch.deg2rad(2.0 + 18.0 * torch.rand(len(truth), dtype=torch.float64, generator=rng))
+    rho = (1.5 + 0.5 * hard.log()).tanh()
+    # Of pixels with one correlation each, in parts.
+    parts = [
+        correlated(truth[i], hard[i], hard[i], float(rho[i].mean()), rng) for i in hard.argsort().tensor_split(200)
+    ]
+    order = hard.argsort()
+    one, two = torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts])
+    scaled = [error_vectors(n, truth[order]) / hard[order, None] for n in (one, two)]
+    found = fit_correlation(hard[order].log(), torch.zeros_like(hard), (scaled[0] * scaled[1]).sum(-1))
+    guess = (found.offset + found.first * hard.log()).tanh()
+    assert float((guess - rho).abs().max()) < 0.06
 
 
 def test_errors_are_angles_along_the_surface():
@@ -169,14 +224,14 @@ def test_errors_are_angles_along_the_surface():
 def test_a_curve_never_falls_and_stays_within_what_was_seen():
     expected = rad(*torch.linspace(1, 30, 240).tolist())
     measured = torch.where(expected < math.radians(15), expected, 0.5 * expected)
-    curve = fit_curve(expected, measured, root=False)
+    curve = fit_curve(expected, measured)
     assert all(a <= b for a, b in zip(curve.measured_deg, curve.measured_deg[1:], strict=False))
     assert torch.equal(curve(rad(0.0, 90.0)), curve(rad(curve.expected_deg[0], curve.expected_deg[-1])))
-    constant = fit_curve(torch.full((50,), 0.5, dtype=torch.float64), torch.full((50,), 0.25), root=True)
+    constant = fit_curve(torch.full((50,), 0.5, dtype=torch.float64), torch.full((50,), 0.25, dtype=torch.float64))
     assert len(constant.expected_deg) == 1
-    assert math.isclose(float(constant(rad(77.0))), 0.5, rel_tol=1e-9)
+    assert math.isclose(float(constant(rad(77.0))), 0.25, rel_tol=1e-9)
     with pytest.raises(InputError, match="5 pixels to calibrate on; at least 12"):
-        fit_curve(expected[:5], measured[:5], root=True)
+        fit_curve(expected[:5], measured[:5])
 
 
 @pytest.mark.parametrize(
@@ -201,8 +256,12 @@ def test_bad_maps():
         fuse(sure, unsure, PLAIN)
     with pytest.raises(InputError, match="the maps to fuse are 1x1 and 2x1"):
         fuse(sure, map_of(towards(10, 20), 5.0), PLAIN)
-    with pytest.raises(InputError, match=r"a correlation of 1\.0"):
-        replace(PLAIN, correlation=1.0)
+    with pytest.raises(InputError, match="must be finite"):
+        CorrelationLaw(math.nan, 0.0, 0.0)
+    with pytest.raises(InputError, match=r"angles from 0\.0 to 9\.0"):
+        replace(PLAIN, first_deg=(0.0, 9.0))
+    with pytest.raises(InputError, match=r"the exponents lie in 0\.\.3"):
+        ErrorLaw(0.0, -0.1, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +272,15 @@ def folders(tmp_path_factory):
     NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(nirne)
     net = RoseNet(PRESETS["tiny"])
     save_checkpoint(rose, net.config, net.state_dict(), torch.float32)
-    config = AutoConfig(fingerprint(nirne), fingerprint(rose), 2, 1.5, "paper", 100, replace(PLAIN, correlation=0.25))
+    config = AutoConfig(
+        fingerprint(nirne),
+        fingerprint(rose),
+        2,
+        1.5,
+        "paper",
+        100,
+        replace(PLAIN, correlation=CorrelationLaw(0.25, 0.1, 0.0)),
+    )
     (rose / CALIBRATION_NAME).write_text(json.dumps(asdict(config)))
     return nirne, rose, config
 
