@@ -17,13 +17,14 @@ import torch
 
 from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import STEPS, Rose
+from maquette.methods.rose import Rose
 from maquette.nets.rose import PRESETS
 from maquette.nets.rose import Rose as RoseNet
 from maquette.types import Photo
 
 CASES = {"1": (1, 1.0), "4": (4, 1.0), "guided": (4, 2.5), "25": (25, 1.0)}  # steps, guidance
 SIZE_PX = 512
+QUICK_STEPS = 4
 
 
 def main() -> int:
@@ -39,10 +40,10 @@ def main() -> int:
     nirne = NiRNE.from_pretrained()
     seconds = {"nirne": _seconds(lambda: nirne(photo), 3)}
     for name, (steps, guidance) in CASES.items():
-        if options.quick and steps > STEPS:
+        if options.quick and steps > QUICK_STEPS:
             continue
         rose = Rose(net, steps, guidance)
-        seconds[name] = _seconds(lambda rose=rose: rose(photo), 1 if steps > STEPS else 3)
+        seconds[name] = _seconds(lambda rose=rose: rose(photo), 1 if steps > QUICK_STEPS else 3)
     ratios = {f"rose_{name}": round(value / seconds["nirne"], 3) for name, value in seconds.items() if name != "nirne"}
     if options.json:
         print(json.dumps(ratios))
