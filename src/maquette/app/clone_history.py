@@ -13,9 +13,9 @@ from torch import Tensor
 from maquette.app.pictures import normals_in_colour
 from maquette.app.splat_pictures import codes
 from maquette.methods.clone.loop import Round
-from maquette.methods.clone.method import in_square
 from maquette.methods.clone.surface import displayed
 from maquette.methods.framing import object_window
+from maquette.methods.tiles import in_square
 from maquette.nets.nirne import normalise_exposure
 from maquette.types import NormalMap, Photo
 
@@ -128,7 +128,7 @@ def _points(history: History, name: str) -> list[tuple[int, float]]:
 def _photo_in_square(photo: Photo, side: int) -> Float[Tensor, "side side 3"]:
     """In display values, exposed as the loop sees it."""
     linear, mask = in_square(photo, object_window(photo), side)
-    return normalise_exposure(linear.permute(2, 0, 1)[None], mask[None, None].float())[0].permute(1, 2, 0)
+    return normalise_exposure(linear, mask[None, None].float())[0].permute(1, 2, 0)
 
 
 def _font(size: int) -> Any:

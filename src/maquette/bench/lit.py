@@ -28,10 +28,9 @@ from maquette.bench.pathtrace import render_lights, renderer_version
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path
-from maquette.methods.clone.method import in_square
 from maquette.methods.framing import object_window
 from maquette.methods.relight_splat import normals_towards, relit
-from maquette.methods.tiles import resize
+from maquette.methods.tiles import in_square, resize
 from maquette.render.splat.rasterize import rasterize
 from maquette.shading.lambert import estimate_albedo, lambert
 from maquette.types import Camera, Gaussians, NormalMap, Photo
@@ -103,7 +102,7 @@ def relit_splat_error(case: LitSample, gaussians: Gaussians, camera: Camera) -> 
     Args:
         case: what was fitted.
         gaussians: with albedo.
-        camera: sees them as the square about the object (`maquette.methods.clone.method.in_square`) shows the photo.
+        camera: sees them as the square about the object (`maquette.methods.tiles.in_square`) shows the photo.
 
     Returns:
         The mean over the lights; `None` without any.
@@ -144,7 +143,8 @@ def _square(
     case: LitSample, rgb: Float[Tensor, "height width 3"], side: int
 ) -> tuple[Float[Tensor, "side side 3"], Bool[Tensor, "side side"]]:
     photo = case.sample.photo
-    return in_square(Photo(rgb, photo.mask, photo.name), object_window(photo), side)
+    linear, mask = in_square(Photo(rgb, photo.mask, photo.name), object_window(photo), side)
+    return linear[0].permute(1, 2, 0), mask
 
 
 def _diligent(data: Path, name: str, number: int) -> LitSample:

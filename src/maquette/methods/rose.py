@@ -25,10 +25,10 @@ from maquette.geometry.directional import concentration_from_angle
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.framing import Window, mask_of, object_window
-from maquette.methods.tiles import resize
+from maquette.methods.tiles import in_square, resize
 from maquette.nets.nirne import normalise_exposure
-from maquette.nets.rose import Condition, RoseConfig
 from maquette.nets.rose import Rose as RoseNet
+from maquette.nets.rose import RoseConfig
 from maquette.nets.rose_svd import read_svd
 from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import ShadingSolution, solve_shading
@@ -123,7 +123,7 @@ class Rose:
             InputError: the mask is empty or smaller than `maquette.methods.framing.MINIMUM_PX` across.
         """
         window = object_window(photo)
-        small, inside = _in_square(photo, window, self.net.config.size_px)
+        small, inside = in_square(photo, window, self.net.config.size_px)
         device = next(self.net.parameters()).device
         solid = inside[None, None].float()
         seen = normalise_exposure(small, solid).to(device)
@@ -163,7 +163,7 @@ def imagine(
     from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
     told = net.condition(photo, mask)
-    blind = Condition(torch.zeros_like(told.tokens), torch.zeros_like(told.latent))
+    blind = told.withheld(told.latent.new_zeros(len(photo)))
     count = net.config.frames
     scheduler = EulerDiscreteScheduler(
         prediction_type="sample", use_karras_sigmas=True, sigma_min=SIGMAS[1], sigma_max=SIGMAS[0]
@@ -216,21 +216,6 @@ def expected_error(solution: ShadingSolution) -> Float[Tensor, "*pixels"]:
     """
     hesitation = math.pi / 2 * solution.self_check
     return (solution.expected_angle_rad.square() + hesitation).sqrt().clamp_max(math.pi / 2)
-
-
-def _in_square(
-    photo: Photo, window: Window, side: int
-) -> tuple[Float[Tensor, "1 3 side side"], Bool[Tensor, "side side"]]:
-    """The object as the network is shown it: linear colour, and where it is.
-
-    Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
-    """
-    solid = window.cut(mask_of(photo)[None].float())[None]
-    cover = resize(solid, side)
-    mask = cover >= 0.5
-    mask = mask if bool(mask.any()) else cover > 0
-    linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
-    return linear * mask, mask[0, 0]
 
 
 def _at_photo(

@@ -11,10 +11,12 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.geometry.vectors import unit
+from maquette.methods.framing import Window, mask_of
+from maquette.types import Photo
 
 Predict = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 BATCH = 16  # tiles at a time
@@ -113,6 +115,21 @@ def reorient(
     mirrored = detail - 2 * (detail * half).sum(1, keepdim=True) / squared.clamp_min(1e-6) * half
     turned = mirrored - 2 * (mirrored * onto).sum(1, keepdim=True) * onto
     return unit(torch.where(squared < 1e-3, onto, turned), 1)  # opposite directions have no shortest turn
+
+
+def in_square(
+    photo: Photo, window: Window, side: int
+) -> tuple[Float[Tensor, "1 3 side side"], Bool[Tensor, "side side"]]:
+    """A square window of a photo at a working resolution: linear colour, zero outside the object; where the object is.
+
+    Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
+    """
+    solid = window.cut(mask_of(photo)[None].float())[None]
+    cover = resize(solid, side)
+    mask = cover >= 0.5
+    mask = mask if bool(mask.any()) else cover > 0
+    linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
+    return linear * mask, mask[0, 0]
 
 
 def resize(image: Float[Tensor, "batch channels side side"], side: int) -> Float[Tensor, "batch channels finer finer"]:

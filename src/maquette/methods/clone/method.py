@@ -25,7 +25,7 @@ from maquette.methods.clone.loop import REFINER_TRUST, Fitted, LoopConfig, Round
 from maquette.methods.clone.objective import Target, settled
 from maquette.methods.clone.surface import Surface, camera_of, channels, finer, gaussians_of, normals_of, pixels, start
 from maquette.methods.framing import Window, mask_of, object_window
-from maquette.methods.tiles import reorient, resize
+from maquette.methods.tiles import in_square, reorient, resize
 from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
 from maquette.render.splat.projected import FILTER_PX2
@@ -207,25 +207,10 @@ def _sides(side: int, fine: bool) -> list[int]:
     return [coarse, finest] if fine and finest >= 1.5 * coarse else [coarse]
 
 
-def in_square(
-    photo: Photo, window: Window, side: int
-) -> tuple[Float[Tensor, "side side 3"], Bool[Tensor, "side side"]]:
-    """The photo as the loop works on it: linear colour, zero outside the object; and where the object is.
-
-    Thin parts count where they cover a pixel by half; an object that is thin everywhere, wherever it is at all.
-    """
-    solid = window.cut(mask_of(photo)[None].float())[None]
-    cover = resize(solid, side)
-    mask = cover >= 0.5
-    mask = mask if bool(mask.any()) else cover > 0
-    linear = resize(window.cut(photo.rgb.permute(2, 0, 1))[None] * solid, side) / cover.clamp_min(1e-3)
-    return pixels(linear * mask), mask[0, 0]
-
-
 def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
     linear, inside = in_square(photo, window, side)
     mask = inside[None, None]
-    seen = normalise_exposure(channels(linear), mask.float())
+    seen = normalise_exposure(linear, mask.float())
     solid = window.cut(mask_of(photo)[None].float())[None]
     normals = resize(window.cut(first.normals.permute(2, 0, 1))[None] * solid, side) * mask
     normals = unit(normals + mask * normals.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1), 1)
