@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import trimesh
+from PIL import Image
+from trimesh.visual import TextureVisuals
+from trimesh.visual.material import SimpleMaterial
 
 from maquette.errors import InputError
 from maquette.io.tars import list_tar, pack_tar
@@ -174,6 +177,35 @@ def test_a_mesh_that_changed_is_noticed(whole, tmp_path_factory, meshes):
     changed = MultiShadeSpec(0, seed=5, views=2, size_px=16, frames=4, meshes=find_meshes(folder))
     with pytest.raises(InputError, match="its meshes are others or have changed"):
         generate(whole, changed, folder)
+
+
+@pytest.mark.parametrize("changed", ["mesh.obj", "material.mtl", "material_0.png"])
+def test_the_digest_of_an_obj_knows_its_materials_and_pictures(tmp_path, changed):
+    material = SimpleMaterial(image=Image.new("RGB", (4, 4), (200, 0, 0)))
+    mesh = trimesh.creation.box()
+    mesh.visual = TextureVisuals(mesh.vertices[:, :2], material)
+    mesh.export(tmp_path / "mesh.obj")
+    before = find_meshes(tmp_path)
+    assert find_meshes(tmp_path) == before
+    with (tmp_path / changed).open("ab") as file:
+        file.write(b"\n")
+    assert find_meshes(tmp_path) != before
+    (tmp_path / "else.txt").write_text("no part of it")
+    after = find_meshes(tmp_path)
+    (tmp_path / "else.txt").unlink()
+    assert find_meshes(tmp_path) == after
+
+
+def test_the_digest_of_a_ply_knows_its_picture(tmp_path):
+    mesh = trimesh.creation.icosphere(1).export(file_type="ply", encoding="ascii")
+    (tmp_path / "mesh.ply").write_bytes(
+        mesh.replace(b"format ascii 1.0\n", b"format ascii 1.0\ncomment TextureFile a b.png\n")
+    )
+    without = find_meshes(tmp_path)
+    (tmp_path / "a b.png").write_bytes(b"1")
+    one = find_meshes(tmp_path)
+    (tmp_path / "a b.png").write_bytes(b"2")
+    assert len({without, one, find_meshes(tmp_path)}) == 3
 
 
 def test_the_manifest_is_the_spec_and_the_datasheet_tells_it(whole, spec):

@@ -25,6 +25,7 @@ SUFFIXES = (".glb", ".obj", ".ply")
 MAX_BYTES = 1 << 30
 MAX_FACES = 2_000_000
 MAX_TEXTURE_PX = 4096
+_LINE = 4096  # bytes; no name is longer
 NEUTRAL = 0.5  # linear reflectance of a mesh without colours
 
 
@@ -75,6 +76,34 @@ def read_textured_mesh(path: Path) -> TexturedMesh:
     if not parts:
         raise InputError(f"{path}: holds no triangles")
     return _joined(path, parts)
+
+
+def companions(path: Path) -> list[Path]:
+    """The files beside a mesh's own that its colours come from: an OBJ's materials and their pictures, a PLY's picture.
+
+    Those that aren't there are left out, as the reader does without them. A glTF binary holds its own.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    named: list[str] = []
+    if path.suffix.lower() == ".obj":
+        for materials in _named(path, "mtllib")[:1]:  # trimesh reads the first one alone
+            library = path.parent / materials
+            named += [materials, *(_named(library, "map_kd") if library.is_file() else [])]
+    elif path.suffix.lower() == ".ply":
+        named = _named(path, "comment texturefile", until=b"end_header")[-1:]
+    return [path.parent / name for name in dict.fromkeys(named) if (path.parent / name).is_file()]
+
+
+def _named(path: Path, keyword: str, until: bytes = b"\0") -> list[str]:
+    """What follows a keyword at the beginning of a file's lines."""
+    found = []
+    with path.open("rb") as file:
+        while (line := file.readline(_LINE)) and not line.startswith(until):
+            if line.strip()[: len(keyword)].lower() == keyword.encode():
+                found.append(line.strip()[len(keyword) :].strip().decode(errors="replace"))
+    return found
 
 
 def colours_at(

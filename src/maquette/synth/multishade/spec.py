@@ -8,7 +8,7 @@ from pathlib import Path
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.tars import Member, list_tar
-from maquette.io.textured_meshes import SUFFIXES
+from maquette.io.textured_meshes import SUFFIXES, companions
 from maquette.shading.rigs import RING_ELEVATION_DEG, RING_LIGHTS
 
 FORMAT = 1  # raise it when the same spec would give other bytes
@@ -21,7 +21,10 @@ MAX_FRAMES = 64
 
 @dataclass(frozen=True)
 class MeshFile:
-    """A mesh of the data set: its path below the folder of meshes, with slashes, and the digest of its content."""
+    """A mesh of the data set: its path below the folder of meshes, with slashes, and the digest of its content.
+
+    The digest is of the file and, after it, of those that its colours come from (an OBJ's materials and pictures).
+    """
 
     name: str
     sha256: str
@@ -232,5 +235,8 @@ Made by `maquette dataset multishade`, format {spec.format}; the generator's own
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in (path, *companions(path)):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
