@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside their final name, then renamed."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,3 +63,26 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with atomic_path(path) as partial:
         partial.write_bytes(content)
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Write a folder with all of its files, or nothing; it must not be there yet.
+
+    Args:
+        path: of the folder.
+        files: contents by names below it, with slashes.
+
+    Raises:
+        InputError: it is there, can't be made or written, or the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        for name, content in files.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(content)
+        partial.rename(path)
+    except OSError as error:
+        reason = error.strerror or "the folder could not be written"
+        raise InputError(f"cannot write {path}: {reason}; give a folder that can be written") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -308,7 +308,7 @@ def _trace(
             openness[v, u] = open_rays / rays.shape[0]
 
 
-def trace(solid: Solid, view: View, lights: np.ndarray) -> GBuffer:
+def trace(solid: Solid, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS) -> GBuffer:
     """Ray-cast a solid.
 
     Args:
@@ -316,6 +316,7 @@ def trace(solid: Solid, view: View, lights: np.ndarray) -> GBuffer:
         view: the camera.
         lights: (L, 4) object frame; xyz and kind: `DISTANT`, a unit direction towards the light, or `POINT`,
             a position.
+        rays: (n, 3) unit vectors about +z that sample the occlusion, at least one.
     """
     h, w = view.height, view.width
     buffers = GBuffer(
@@ -326,7 +327,7 @@ def trace(solid: Solid, view: View, lights: np.ndarray) -> GBuffer:
         openness=np.zeros((h, w), np.float32),
     )
     _trace(
-        *solid, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights, OCCLUSION_RAYS,
+        *solid, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights, rays,
         buffers.normal, buffers.position, buffers.mask, buffers.lit, buffers.openness,
     )  # fmt: skip
     return buffers

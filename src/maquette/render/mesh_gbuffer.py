@@ -331,7 +331,9 @@ def _trace(
             openness[y, x] = free / rays.shape[0]
 
 
-def trace_mesh(triangles: Triangles, view: View, lights: np.ndarray) -> tuple[GBuffer, Hits]:
+def trace_mesh(
+    triangles: Triangles, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS
+) -> tuple[GBuffer, Hits]:
     """Ray-cast a mesh; arguments and G-buffer as of `maquette.render.gbuffer.trace`."""
     h, w = view.height, view.width
     buffer = GBuffer(
@@ -344,7 +346,7 @@ def trace_mesh(triangles: Triangles, view: View, lights: np.ndarray) -> tuple[GB
     hits = Hits(face=np.full((h, w), -1, np.int64), weight=np.zeros((h, w, 3), np.float32))
     _trace(
         triangles, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights,
-        OCCLUSION_RAYS, buffer.normal, buffer.position, buffer.mask, buffer.lit, buffer.openness,
+        rays, buffer.normal, buffer.position, buffer.mask, buffer.lit, buffer.openness,
         hits.face, hits.weight,
     )  # fmt: skip
     return buffer, hits

@@ -98,6 +98,64 @@ def multishade(
     print(f"{output}: {spec.count} shapes and {len(found)} meshes, {spec.views} views of each, part {shard} done")
 
 
+def views(
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    count: int,
+    val: int = 0,
+    test: int = 0,
+    seed: int = 0,
+    categories: str = "",
+    held_out: str | None = None,
+    meshes: Path | None = None,
+    views: int = 50,
+    test_views: int = 251,
+    size_px: int = 128,
+    radius: float = 1.3,
+    shard: str = "0/1",
+    workers: int = 1,
+) -> None:
+    """Generate objects seen from many sides, as ShapeNet-SRN has them; start it again to go on where it was stopped.
+
+    Args:
+        output: folder of the data set: CATEGORY_SPLIT/OBJECT/, a manifest, a datasheet.
+        count: training objects of each category that isn't held out; 0 for meshes alone.
+        val: validation objects of each category that isn't held out.
+        test: test objects of each category.
+        seed: the same seed gives the same bytes.
+        categories: procedural ones, such as cup,chair; all of them if not given, none for meshes alone.
+        held_out: categories that are tested and never trained on, such as cup,lamp; hammer,lamp if not given, as far
+            as they are among the categories; none for none.
+        meshes: a folder of meshes (glb, obj, ply; y up) that join; folders in it are categories.
+        views: of each training object, from anywhere.
+        test_views: of each other object, along the spiral; the protocol asks for 251.
+        size_px: side of the square images.
+        radius: of the sphere that the cameras stand on; the diagonal of an object's box is 1.
+        shard: i/n makes every n-th object from the i-th on, so that n machines share the work.
+        workers: processes.
+    """
+    share = _part(shard)
+    if meshes is not None and not meshes.is_dir():
+        raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
+    from maquette.app.cli.parser import show_warnings_in_one_line
+    from maquette.io.files import require_writable
+    from maquette.synth.categories import CATEGORIES
+    from maquette.synth.multishade.spec import find_meshes
+    from maquette.synth.multiview.objects import generate
+    from maquette.synth.multiview.spec import HELD_OUT, ViewsSpec
+
+    show_warnings_in_one_line()
+    found = () if meshes is None else find_meshes(meshes)
+    names = _names(categories) if categories else tuple(CATEGORIES)
+    held = tuple(name for name in HELD_OUT if name in names) if held_out is None else _names(held_out)
+    spec = ViewsSpec(count, seed, val, test, names, held, views, test_views, size_px, radius, found)
+    require_writable(output, "-o")
+    tasks = spec.tasks()[share[0] :: share[1]]
+    with _progress() as progress:
+        bar = progress.add_task("objects", total=len(tasks))
+        generate(output, spec, meshes, share, workers, lambda _: progress.advance(bar))
+    print(f"{output}: {len(tasks)} objects of {len({task.category for task in tasks})} categories, part {shard} done")
+
+
 def preview(
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     count: int = 100,
@@ -128,7 +186,7 @@ def preview(
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    verbs = {"shapes": shapes, "multishade": multishade, "preview": preview}
+    verbs = {"shapes": shapes, "multishade": multishade, "views": views, "preview": preview}
     run(verbs, "maquette dataset", __doc__ or "", argv)
     return 0
 
@@ -140,6 +198,11 @@ def _progress():
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """`cup,lamp` as a tuple; `none` is empty."""
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -2,16 +2,15 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.synth.multishade.cluster import make_on_ray, require_ray
 from maquette.synth.multishade.making import Made, load_mesh, make_shard
-from maquette.synth.multishade.processes import make_in_processes
 from maquette.synth.multishade.spec import FORMAT, MultiShadeSpec, open_manifest, shard_members, shard_path
-
-MAX_WORKERS = 256
+from maquette.synth.processes import MAX_WORKERS, in_processes
 
 
 def generate(
@@ -87,4 +86,8 @@ def _makers(
         return make_on_ray(spec, todo, lambda thing: load_mesh(spec, meshes, thing), ray, workers)
     if min(workers, len(todo)) <= 1:
         return (make_shard(spec, number, lambda thing: load_mesh(spec, meshes, thing)) for number in todo)
-    return make_in_processes(spec, todo, meshes, workers)
+    return in_processes(partial(_worker_shard, spec, meshes), todo, workers)
+
+
+def _worker_shard(spec: MultiShadeSpec, meshes: Path | None, number: int) -> Made:
+    return make_shard(spec, number, lambda thing: load_mesh(spec, meshes, thing))

@@ -1,27 +1,28 @@
-"""The shards of a MultiShade data set made by several processes of this machine."""
+"""Pieces of a data set made by several processes of this machine."""
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
-from pathlib import Path
+from typing import TypeVar
 
 import numba
 
 from maquette.errors import InputError
-from maquette.synth.multishade.making import Made, load_mesh, make_shard
-from maquette.synth.multishade.spec import MultiShadeSpec
+
+MAX_WORKERS = 256
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
 
 
-def make_in_processes(spec: MultiShadeSpec, todo: list[int], meshes: Path | None, workers: int) -> Iterator[Made]:
-    """Shards as they are finished, a process each.
+def in_processes(make: Callable[[Piece], Made], todo: Iterable[Piece], workers: int) -> Iterator[Made]:
+    """What `make` returns for each piece, as they are finished, a process each.
 
     Args:
-        spec: of the data set.
-        todo: numbers of the shards.
-        meshes: the folder that `spec.meshes` are below.
+        make: can be pickled, and so can what it takes and returns.
+        todo: the pieces.
         workers: how many processes; they share this machine's threads.
 
     Raises:
@@ -30,15 +31,13 @@ def make_in_processes(spec: MultiShadeSpec, todo: list[int], meshes: Path | None
     threads = max(1, numba.get_num_threads() // workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (threads,)) as pool:
         waiting = iter(todo)
-        running = {
-            pool.submit(_worker_shard, spec, n, meshes) for n, _ in zip(waiting, range(2 * workers), strict=False)
-        }
+        running = {pool.submit(make, piece) for piece, _ in zip(waiting, range(2 * workers), strict=False)}
         try:
             while running:
                 finished = next(as_completed(running))
                 running.remove(finished)
-                for number in waiting:
-                    running.add(pool.submit(_worker_shard, spec, number, meshes))
+                for piece in waiting:
+                    running.add(pool.submit(make, piece))
                     break
                 yield finished.result()
         except BrokenProcessPool:
@@ -47,10 +46,6 @@ def make_in_processes(spec: MultiShadeSpec, todo: list[int], meshes: Path | None
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _worker_shard(spec: MultiShadeSpec, number: int, meshes: Path | None) -> Made:
-    return make_shard(spec, number, lambda thing: load_mesh(spec, meshes, thing))
 
 
 def _begin_worker(threads: int) -> None:
