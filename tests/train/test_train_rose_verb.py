@@ -115,6 +115,8 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tmp_path, capfd
         ([*other, "--preset", "svd", "--init", tmp_path], "model_index.json: not there"),
         ([*other, "--init", "nobody"], "no such weights"),
         ([*other, "--init", "nirne-small"], "config.json"),
+        ([*other, "--data", file], "file: is a file"),
+        ([*other, "--held-out", file], "file: is a file"),
         ([*other, "--data", multishade], "its images are 16 px; the phase needs 32"),
     ]
     for options, message in cases:

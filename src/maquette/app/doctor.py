@@ -82,7 +82,7 @@ def try_out(check: Check) -> Finding:
 
 def list_checks() -> list[Check]:
     """Everything that is tried, what is required first."""
-    render, hf, onnx = (f"pip install 'maquette[{extra}]'" for extra in ("render", "hf", "onnx"))
+    render, hf, onnx, scale = (f"pip install 'maquette[{extra}]'" for extra in ("render", "hf", "onnx", "scale"))
     return [
         Check("python", "everything", do.python),
         Check("torch", "every network", do.torch_on_the_cpu),
@@ -118,6 +118,8 @@ def list_checks() -> list[Check]:
         Check("onnx", "maquette export", do.onnx, required=False, apart=True, fix=onnx),
         Check("onnxruntime", "--method onnx:FILE", do.onnxruntime, required=False, apart=True, fix=onnx),
         Check("viser", "maquette view", do.viser, required=False, apart=True, fix="pip install 'maquette[view]'"),
+        Check("ray", "dataset multishade --ray", do.ray, required=False, apart=True, fix=scale),
+        Check("webdataset", "the tests of MultiShade's tars", do.webdataset, required=False, apart=True, fix=scale),
         Check(
             "chromium", "the tests of pages", do.chromium, required=False, apart=True, fix="apt-get install chromium"
         ),

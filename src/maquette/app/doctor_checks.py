@@ -306,6 +306,28 @@ def viser() -> str:
     return viser.__version__
 
 
+def ray() -> str:
+    """It can be imported; a cluster would take seconds to start."""
+    import ray
+
+    _expect(callable(ray.init) and not ray.is_initialized(), "it claims a cluster that nobody started")
+    return ray.__version__
+
+
+def webdataset() -> str:
+    """It reads a sample out of a tar."""
+    import webdataset
+
+    from maquette.io.tars import pack_tar
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.tar"
+        path.write_bytes(pack_tar([("key.txt", b"21")]))
+        found = list(webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False))  # pyright: ignore[reportAttributeAccessIssue]
+    _expect([sample["txt"] for sample in found] == [b"21"], "what it reads isn't what was written")
+    return webdataset.__version__
+
+
 def chromium() -> str:
     """A browser that prints its version."""
     found = next(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from maquette.errors import InputError
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.train.checkpoints import Training
 
@@ -24,7 +25,13 @@ def prepare_datasets(
     Phases whose data isn't among `folders` have it already.
 
     Each process of a distributed run makes its own part; `train` waits for all of them.
+
+    Raises:
+        InputError: a folder is a file, which is told before anything is made; or as `maquette.synth.dataset.generate`.
     """
+    for folder in (held_out, *folders.values()):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; give a data set's folder, or one to make it in")
     part = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     side = max(phase.size_px for phase in config.phases)
     jobs = [(held_out, DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side), 48)]
