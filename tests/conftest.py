@@ -22,6 +22,7 @@ _import_unchecked(
     "maquette.geometry.bilateral",
     "maquette.geometry.coarsening",
     "maquette.geometry.field",
+    "maquette.geometry.field_points",
     "maquette.geometry.multigrid",
     "maquette.render.gbuffer",
     "maquette.render.mesh_gbuffer",

@@ -42,6 +42,7 @@ def cup(m: Parts) -> None:
         low, high = r.uniform(-0.7, -0.35) * half, r.uniform(0.3, 0.75) * half
         reach, thick = r.uniform(0.2, 0.34), r.uniform(0.04, 0.065)
         root = np.interp([low, high], outline[:, 1], outline[:, 0]) - wall * 0.6
+        reach = min(reach, 0.86 - float(root.max()))
         corners = [[root[0], low, 0], [root[0] + reach, low, 0], [root[1] + reach, high, 0], [root[1], high, 0]]
         square = r.random() < 0.35
         path = np.array(corners) if square else smooth_curve(np.array(corners), 10)
@@ -72,7 +73,7 @@ def bowl(m: Parts) -> None:
 def bottle(m: Parts) -> None:
     """Round and square bottles, flasks and jars: shoulder, neck, cap, some with a label or a pump."""
     r = m.rng
-    top, radius = r.uniform(0.7, 0.85), r.uniform(0.22, 0.45)
+    top, radius = r.uniform(0.6, 0.75), r.uniform(0.22, 0.45)
     shoulder, neck = r.uniform(-0.1, 0.4), r.uniform(0.08, 0.7 * radius)
     collar = r.uniform(shoulder + 0.12, top - 0.08)
     waist = radius * r.uniform(0.8, 1.0)
@@ -151,13 +152,13 @@ def car(m: Parts) -> None:
 def lamp(m: Parts) -> None:
     """Table, floor and desk lamps: a foot, a stem that is straight, turned or bent, and a shade or a globe."""
     r = m.rng
-    frame, high = metal(r) if r.random() < 0.5 else paint(r), r.uniform(0.2, 0.5)
+    frame, high = metal(r) if r.random() < 0.5 else paint(r), r.uniform(0.15, 0.38)
     style = str(r.choice(["straight", "turned", "bent"]))
     lean = r.uniform(0.2, 0.45) if style == "bent" else 0.0
     tall, wide, wall = r.uniform(0.18, 0.32), r.uniform(0.28, 0.5), 0.05
     m.part("shade", paint(r))
     if r.random() < 0.25:
-        m.add(f.SPHERE, (min(wide, 0.4),), (lean, high + 0.2, 0))
+        m.add(f.SPHERE, (min(wide, 0.36),), (lean, high + 0.2, 0))
     else:
         narrow = wide * r.uniform(0.35, 0.95)
         m.add(f.CONE, (wide, narrow, tall), (lean, high + 0.1, 0))
@@ -183,7 +184,7 @@ def lamp(m: Parts) -> None:
 def hammer(m: Parts) -> None:
     """Claw, cross-peen and sledge hammers and mallets, standing on their handles."""
     r = m.rng
-    top, thick = r.uniform(0.5, 0.75), r.uniform(0.05, 0.09)
+    top, thick = r.uniform(0.45, 0.7), r.uniform(0.05, 0.09)
     m.part("handle", wood(r) if r.random() < 0.6 else paint(r))
     swell = r.uniform(0.8, 1.3, 4)
     path = np.stack([np.zeros(4), np.linspace(-0.85, top, 4), np.zeros(4)], 1)

@@ -26,7 +26,7 @@ def chair(m: Parts) -> None:
     else:
         _column(m, seat, -0.9, r.uniform(0.3, 0.45))
     if r.random() < 0.9:
-        _back(m, width, -depth, seat, r.uniform(0.35, 0.9), frame, cover)
+        _back(m, width, -depth, seat, min(r.uniform(0.35, 0.9), 0.88 - seat), frame, cover)
     if not round_seat and r.random() < 0.4:
         m.part("arms", frame)
         high, bar = seat + r.uniform(0.2, 0.35), r.uniform(0.03, 0.05)
@@ -39,7 +39,7 @@ def table(m: Parts) -> None:
     """Tables and desks: round, square or oblong tops on four legs, two boards or a column; some with a shelf."""
     r = m.rng
     width, depth, top = r.uniform(0.6, 0.9), r.uniform(0.4, 0.75), r.uniform(0.0, 0.5)
-    low, thick = top - r.uniform(0.5, 1.1), r.uniform(0.035, 0.07)
+    low, thick = max(top - r.uniform(0.5, 1.1), -0.88), r.uniform(0.035, 0.07)
     colour = wood(r) if r.random() < 0.6 else paint(r)
     frame = colour if r.random() < 0.4 else (metal(r) if r.random() < 0.5 else paint(r))
     shape = str(r.choice(["box", "round", "oval"]))
@@ -116,7 +116,7 @@ def _back(m: Parts, width: float, z: float, seat: float, tall: float, frame: np.
         m.add(
             f.BOX,
             (width * 0.95, (tall - gap) / 2, 0.035),
-            at(0, (tall + gap) / 2),
+            at(0.0, (tall + gap) / 2),
             lean,
             rounding=r.uniform(0.01, 0.03),
         )
@@ -126,9 +126,9 @@ def _back(m: Parts, width: float, z: float, seat: float, tall: float, frame: np.
     post = 0.04
     m.add(f.BOX, (post, tall / 2, 0.035), at(width - post, tall / 2), lean, mirror=True, rounding=0.008)
     if style == "upright":
-        m.add(f.BOX, (width, 0.05, 0.04), at(0, tall), lean, rounding=0.015)
+        m.add(f.BOX, (width, 0.05, 0.04), at(0.0, tall), lean, rounding=0.015)
         for x in np.linspace(-width, width, int(r.integers(4, 8)))[1:-1]:
             m.add(f.BOX, (0.03, tall / 2, 0.025), at(x, tall / 2), lean)
     elif style == "across":
         for y in np.linspace(0, tall, int(r.integers(3, 6)))[1:]:
-            m.add(f.BOX, (width, r.uniform(0.035, 0.07), 0.03), at(0, y), lean, rounding=0.01)
+            m.add(f.BOX, (width, r.uniform(0.035, 0.07), 0.03), at(0.0, y), lean, rounding=0.01)

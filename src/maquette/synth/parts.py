@@ -6,9 +6,9 @@ What a part carves, it carves out of all that came before. Object frame: within 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from maquette.geometry import field as f
+from maquette.geometry.field_points import evaluate_at
 from maquette.synth.builder import Builder
 
 
@@ -71,16 +71,8 @@ class Parts(Builder):
 
 def nearest_part(thing: Thing, points: np.ndarray) -> np.ndarray:
     """(n,) number of the part that each of the points (n, 3) on the surface belongs to."""
-    values = [_values(part.field, np.ascontiguousarray(points, dtype=np.float64)) for part in thing.parts]
+    values = [evaluate_at(part.field, np.ascontiguousarray(points, dtype=np.float64)) for part in thing.parts]
     return np.argmin(np.stack(values), axis=0)
-
-
-@njit(cache=True)
-def _values(field: f.Field, points: np.ndarray) -> np.ndarray:
-    values = np.empty(len(points))
-    for n in range(len(points)):
-        values[n] = f.evaluate(field, points[n, 0], points[n, 1], points[n, 2])
-    return values
 
 
 def paint(rng: np.random.Generator) -> np.ndarray:

@@ -122,7 +122,7 @@ def views(
         val: validation objects of each category that isn't held out.
         test: test objects of each category.
         seed: the same seed gives the same bytes.
-        categories: procedural ones, such as cup,chair; all of them if not given, none for meshes alone.
+        categories: procedural ones, such as cup,chair; all of them if not given; none for none.
         held_out: categories that are tested and never trained on, such as cup,lamp; hammer,lamp if not given, as far
             as they are among the categories; none for none.
         meshes: a folder of meshes (glb, obj, ply; y up) that join; folders in it are categories.
