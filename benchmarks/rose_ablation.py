@@ -18,6 +18,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour": {"grey": False},
 }
 SIZE_PX, BATCH = 64, 8
+
+Scores = dict[str, list[float]]  # by photo
 SOLVERS: tuple[RingSolver, ...] = ("robust", "paper")
 
 
@@ -85,7 +88,7 @@ def main() -> int:
     for name in options.only:
         net = nets[name] = trained(name, base, options)
         scores[name] = score(net, options.held_out, options.photos, (1, 4) if options.quick else (1, 4, 25))
-        print(name, scores[name], file=sys.stderr)
+        print(name, {key: round(mean(values), 2) for key, values in scores[name].items()}, file=sys.stderr)
     if options.picture is not None:
         shown = {name: nets[name] for name in ("shading", "normals") if name in nets}
         write_png8(options.picture, picture(shown, options.held_out))
@@ -117,12 +120,12 @@ def trained(name: str, base: Rose, options: argparse.Namespace) -> Rose:
 
 
 @torch.no_grad()
-def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> dict[str, float]:
-    """Errors over fixed photos of held-out shapes."""
+def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> Scores:
+    """Errors of fixed photos of held-out shapes."""
     data = ShapeData(folder)
     factor = data.spec.size_px // SIZE_PX
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:photos]
-    found: dict[str, list[float]] = {}
+    found: Scores = {}
 
     def keep(key: str, value: float) -> None:
         found.setdefault(key, []).append(value)
@@ -143,7 +146,7 @@ def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> d
                     keep("surface_percent", surface_error(normal, surfaces, data.camera(index, factor)))
             if steps == 1 and shading:
                 keep("shading_db", shading_psnr(frames, surfaces))
-    return {key: sum(values) / len(values) for key, values in found.items()}
+    return found
 
 
 def shading_psnr(frames: Tensor, surfaces: Surfaces) -> float:
@@ -200,19 +203,23 @@ def picture(nets: dict[str, Rose], folder: Path, photos: int = 5) -> UInt8[Tenso
     return (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8)
 
 
-def ratios(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+def ratios(scores: dict[str, Scores]) -> dict[str, float]:
     """Of every variant, the error at one step by the robust solver over that of "shading"."""
-    whole = scores["shading"]["1_robust_deg"]
-    return {f"{name}_degrees": found["1_robust_deg"] / whole for name, found in scores.items()}
+    whole = mean(scores["shading"]["1_robust_deg"])
+    return {f"{name}_degrees": mean(found["1_robust_deg"]) / whole for name, found in scores.items()}
 
 
-def table(scores: dict[str, dict[str, float]]) -> str:
-    """Markdown: a row a variant."""
+def table(scores: dict[str, Scores]) -> str:
+    """Markdown: a row a variant; means, and how far each is from "shading" at one step, photo by photo."""
     columns = sorted({key for found in scores.values() for key in found}, key=lambda key: (len(key), key))
-    lines = ["| variant | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    columns = [*(key for key in columns if key.endswith("deg")), *(key for key in columns if not key.endswith("deg"))]
+    lines = ["| variant | " + " | ".join(columns) + " | difference |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, found in scores.items():
-        cells = [f"{found[key]:.2f}" if key in found else "" for key in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        cells = [f"{mean(found[key]):.2f}" if key in found else "" for key in columns]
+        pairs = zip(found["1_robust_deg"], scores.get("shading", found)["1_robust_deg"], strict=True)
+        differences = [one - other for one, other in pairs]
+        spread = stdev(differences) / math.sqrt(len(differences))
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean(differences):+.2f} ± {spread:.2f} |")
     return "\n".join(lines)
 
 
