@@ -77,14 +77,14 @@ def test_a_wrong_option_is_one_line(tmp_path, capsys, options, said):
     assert told.out == ""
     assert said in told.err
     assert len(told.err.splitlines()) == 1
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_a_folder_without_meshes_is_refused(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run("-o", tmp_path / "out", "--count", 1, "--meshes", tmp_path / "empty") == 2
     assert "holds no .glb, .obj, .ply; give a folder of meshes" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):

@@ -88,10 +88,10 @@ def multishade(
     from maquette.synth.multishade.shards import generate
     from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
 
-    require_writable(output, "-o")
     show_warnings_in_one_line()
     found = () if meshes is None else find_meshes(meshes)
     spec = MultiShadeSpec(count, seed, views, lights, size_px, frames, detail, found)
+    require_writable(output, "-o")
     with _progress() as progress:
         task = progress.add_task("shards", total=len(range(share[0], spec.shards, share[1])))
         generate(output, spec, meshes, share, workers, ray, lambda _: progress.advance(task))
