@@ -26,7 +26,8 @@ def chair(m: Parts) -> None:
     else:
         _column(m, seat, -0.9, r.uniform(0.3, 0.45))
     if r.random() < 0.9:
-        _back(m, width, -depth, seat, min(r.uniform(0.35, 0.9), 0.88 - seat), frame, cover)
+        across, behind = (0.72 * width, 0.66 * depth) if round_seat else (width, depth)  # on the seat, not beside it
+        _back(m, across, -behind, seat, min(r.uniform(0.35, 0.9), 0.88 - seat), frame, cover)
     if not round_seat and r.random() < 0.4:
         m.part("arms", frame)
         high, bar = seat + r.uniform(0.2, 0.35), r.uniform(0.03, 0.05)

@@ -102,20 +102,18 @@ class ViewsSpec:
 
     def tasks(self) -> list[Task]:
         """All objects, in their order: procedural ones by category and split, then the meshes."""
-        found = []
+        found, numbers = [], {}
         for category in self.categories:
             held = category in self.held_out
             for split, count in zip(
                 SPLITS, (0 if held else self.count, 0 if held else self.val, self.test), strict=True
             ):
                 found += [Task(category, split, number, -1) for number in range(count)]
-        numbers: dict[tuple[str, str], int] = {}
+                numbers[category, split] = count
         for index, mesh in enumerate(self.meshes):
             category = mesh_category(mesh)
             split = "test" if category in self.held_out else _mesh_split(mesh)
-            # Numbers follow those of procedural objects of the same category, if there are any.
-            start = max([t.number + 1 for t in found[-1:0:-1] if t[:2] == (category, split)], default=0)
-            number = numbers.get((category, split), start)
+            number = numbers.get((category, split), 0)
             numbers[category, split] = number + 1
             found.append(Task(category, split, number, index))
         return found
@@ -171,11 +169,11 @@ def read_manifest(folder: Path) -> ViewsSpec:
         if not isinstance(values, dict) or values.pop("kind", None) != KIND:
             raise ValueError("of another kind")
         meshes = tuple(MeshFile(str(mesh["name"]), str(mesh["sha256"])) for mesh in values.pop("meshes"))
-        names = {key: tuple(str(name) for name in values.pop(key)) for key in ("categories", "held_out")}
+        names = [tuple(str(name) for name in values.pop(key)) for key in ("categories", "held_out")]
         for name, value in values.items():
             if type(value) is not int and not (name == "radius" and type(value) is float):
                 raise TypeError(f"{name} is {value!r}; a number is needed")
-        return ViewsSpec(**values, **names, meshes=meshes)
+        return ViewsSpec(**values, categories=names[0], held_out=names[1], meshes=meshes)
     except FileNotFoundError:
         raise InputError(
             f"{path}: not there; make the data set with `maquette dataset views -o {folder} --count N`"
