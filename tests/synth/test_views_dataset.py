@@ -86,7 +86,7 @@ def three_balls(tmp_path_factory) -> Path:
     for axis, colour in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255))):
         ball = trimesh.creation.icosphere(2, 0.25)
         ball.apply_translation(np.eye(3)[axis])
-        ball.visual = trimesh.visual.ColorVisuals(ball, vertex_colors=[*colour, 255])
+        ball.visual.vertex_colors = [[*colour, 255]] * len(ball.vertices)
         balls.append(ball)
     trimesh.util.concatenate(balls).export(folder / "balls.ply")
     return folder / "balls.ply"

@@ -41,7 +41,7 @@ def cup(m: Parts) -> None:
         m.part("handle", colour if r.random() < 0.6 else paint(r))
         low, high = r.uniform(-0.7, -0.35) * half, r.uniform(0.3, 0.75) * half
         reach, thick = r.uniform(0.2, 0.34), r.uniform(0.04, 0.065)
-        root = np.interp([low, high], outline[:, 1], outline[:, 0]) - wall * 0.6
+        root = np.interp([low, high], outline[:, 1], outline[:, 0]) + thick - wall * 0.7  # in the wall, not through it
         reach = min(reach, 0.86 - float(root.max()))
         corners = [[root[0], low, 0], [root[0] + reach, low, 0], [root[1] + reach, high, 0], [root[1], high, 0]]
         square = r.random() < 0.35
@@ -137,7 +137,7 @@ def car(m: Parts) -> None:
         m.add(f.CYLINDER, (wheel, 0.06), (wide - 0.05, ground, at), _LYING_X, mirror=True, rounding=0.01)
     m.part("hubs", metal(r))
     for at in (axle, -axle):
-        m.add(f.CYLINDER, (wheel * r.uniform(0.5, 0.7), 0.066), (wide - 0.05, ground, at), _LYING_X, mirror=True)
+        m.add(f.CYLINDER, (wheel * r.uniform(0.5, 0.7), 0.08), (wide - 0.05, ground, at), _LYING_X, mirror=True)
         m.add(f.CYLINDER, (0.04, wide), (0, ground, at), _LYING_X)  # the axle holds the wheels to the body
     m.part("head lights", np.array([0.85, 0.85, 0.75]))
     m.add(f.ELLIPSOID, (0.07, 0.045, 0.03), (wide * 0.7, hood - 0.11, long + 0.01), mirror=True)
