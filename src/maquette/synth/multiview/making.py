@@ -34,7 +34,7 @@ from maquette.types import NormalMap
 
 GRID_SIDE = 128
 SAMPLES = 2  # along each side of a pixel
-AMBIENT, SUNS = 0.4, (0.45, 0.45, 0.15)  # of a white surface; together 1 at most nearly, so that nothing is cut off
+AMBIENT, SUNS = 0.4, (0.45, 0.45, 0.15)  # from where the suns stand, at most 0.96 of it: nothing is cut off
 _SUNS_TO = np.array([[0.45, -0.55, 0.7], [-0.55, 0.35, -0.1], [-0.2, 0.9, 0.35]])  # world, z up
 _SUNS_TO /= np.linalg.norm(_SUNS_TO, axis=1, keepdims=True)
 # From the object frame (y up, front +z) to the world of the files (z up, front -y).
