@@ -85,14 +85,13 @@ def three_balls(tmp_path_factory) -> Path:
     balls = []
     for axis, colour in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255))):
         ball = trimesh.creation.icosphere(2, 0.25)
-        ball.apply_translation(np.eye(3)[axis])
-        ball.visual.vertex_colors = [[*colour, 255]] * len(ball.vertices)
-        balls.append(ball)
+        colours = np.tile([*colour, 255], (len(ball.vertices), 1))
+        balls.append(trimesh.Trimesh(ball.vertices + np.eye(3)[axis], ball.faces, vertex_colors=colours))
     trimesh.util.concatenate(balls).export(folder / "balls.ply")
     return folder / "balls.ply"
 
 
-def balls_in_world(mesh) -> tuple[np.ndarray, float]:
+def balls_in_world() -> tuple[np.ndarray, float]:
     """Centres of the three balls in the files' world, and their radius: box [-.25, 1.25]^3, its diagonal 1."""
     scale = 1 / (1.5 * np.sqrt(3))
     centres = (np.eye(3) - 0.5) * scale
@@ -116,7 +115,7 @@ def balls_seen(three_balls, tmp_path_factory):
 
 def test_known_balls_are_where_the_written_poses_and_intrinsics_say(balls_seen):
     """Centre and radius of each ball's silhouette, found by its colour, where nothing hides it."""
-    centres, radius = balls_in_world(None)
+    centres, radius = balls_in_world()
     checked = 0
     for view in range(4):
         camera = balls_seen.camera(view)
@@ -143,7 +142,7 @@ def test_known_balls_are_where_the_written_poses_and_intrinsics_say(balls_seen):
 
 def test_normals_are_those_of_the_balls_in_each_camera_s_frame(balls_seen):
     """The hit's direction from its ball's centre, by the ray of the pixel, where a pixel is wholly covered."""
-    centres, radius = balls_in_world(None)
+    centres, radius = balls_in_world()
     assert balls_seen.normals is not None
     assert balls_seen.mask is not None
     for view in range(4):
@@ -183,7 +182,7 @@ def test_up_in_a_mesh_is_up_in_pictures_and_z_in_the_files(three_balls):
 def test_a_point_has_one_colour_whoever_looks_at_it(three_balls):
     """Two cameras, one point of the red ball: the same light, for the suns are fixed to the object."""
     placed = place_mesh(read_textured_mesh(three_balls), PX)
-    centres, radius = balls_in_world(None)
+    centres, radius = balls_in_world()
     point = centres[0] + radius * np.array([0.8, -0.6, 0.0])
     colours = []
     for place in ([1.25, -0.3, 0.2], [0.6, -1.1, 0.2]):
