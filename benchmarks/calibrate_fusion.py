@@ -51,9 +51,9 @@ def main() -> int:
         print(json.dumps(ratios(checked)))
         return 0
     print(table(checked))
-    print(
-        f"\ncorrelation of the errors: {config.calibration.correlation:.3f}; {config.pixels} pixels of the even shapes"
-    )
+    law = config.calibration.correlation
+    print(f"\ncorrelation of the errors: tanh({law.offset:.3f} + {law.first:.3f} log e1 + {law.second:.3f} log e2)")
+    print(f"{config.pixels} pixels of the even shapes")
     print("nothing is written" if written is None else f"written: {written}")
     return 0
 
