@@ -211,8 +211,9 @@ def ratios(scores: dict[str, Scores]) -> dict[str, float]:
 
 def table(scores: dict[str, Scores]) -> str:
     """Markdown: a row a variant; means, and how far each is from "shading" at one step, photo by photo."""
-    columns = sorted({key for found in scores.values() for key in found}, key=lambda key: (len(key), key))
-    columns = [*(key for key in columns if key.endswith("deg")), *(key for key in columns if not key.endswith("deg"))]
+    keys = {key for found in scores.values() for key in found}
+    by_steps = sorted((key for key in keys if key.endswith("deg")), key=lambda key: (int(key.split("_")[0]), key))
+    columns = [*by_steps, *sorted(keys - set(by_steps))]
     lines = ["| variant | " + " | ".join(columns) + " | difference |", "|---|" + "---:|" * (len(columns) + 1)]
     for name, found in scores.items():
         cells = [f"{mean(found[key]):.2f}" if key in found else "" for key in columns]
