@@ -112,6 +112,7 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path, capfd, monkeypatch, a
     told = capfd.readouterr().err
     assert told.startswith(f"maquette: --ray {address}: no cluster there (")
     assert len(told.splitlines()) == 1
+    assert not (tmp_path / "manifest.json").exists()
 
 
 def test_another_data_set_in_the_folder_is_refused(tmp_path, meshes, capsys):

@@ -23,14 +23,18 @@ _STORE_BYTES = 256 << 20  # of a cluster started here: a few shards wait in it
 _PATIENCE_S = 10.0
 
 
-def require_ray() -> None:
-    """See that Ray is installed.
+def require_ray(address: str) -> None:
+    """See that Ray is installed, and that somebody listens at the address, before anything is written.
 
     Raises:
-        InputError: it isn't.
+        InputError: it isn't, or nobody does.
     """
     if find_spec("ray") is None:
         raise InputError("--ray needs Ray; pip install 'maquette[scale]'")
+    try:
+        _require_listener(_noted() if address == "auto" else address)
+    except ConnectionError as error:
+        raise _unreachable(address, error) from error
 
 
 def make_on_ray(
@@ -90,16 +94,19 @@ def _started(address: str, cpus: int) -> Any:
         os.environ.setdefault("RAY_worker_niceness", "0")  # its workers are this program's work, not a guest's
     own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "include_dashboard": False}
     try:
-        _require_listener(_noted() if address == "auto" else address)
         ray.init(
             address=address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {})
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(
-            f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one;"
-            " host:port of a cluster with tokens, as Ray starts them now, asks for RAY_AUTH_MODE=token"
-        ) from error
+        raise _unreachable(address, error) from error
     return ray
+
+
+def _unreachable(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"--ray {address}: no cluster there ({_line(error)}); give host:port, auto, or local to start one;"
+        " host:port of a cluster with tokens, as Ray starts them now, asks for RAY_AUTH_MODE=token"
+    )
 
 
 def _noted() -> str:
@@ -113,9 +120,11 @@ def _noted() -> str:
 
 def _require_listener(address: str) -> None:
     """Ray itself would wait for minutes, and tell its log, where nobody listens."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "/" in address:
+    if address == "local" or "/" in address:  # one that is started, or one behind a server of Ray's own kind
         return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConnectionError(f"{address!r} is no host:port" if address else "none is running on this machine")
     try:
         socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
     except (OSError, OverflowError) as error:

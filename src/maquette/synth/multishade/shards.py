@@ -43,7 +43,7 @@ def generate(
     if not 1 <= workers <= MAX_WORKERS:
         raise InputError(f"workers is {workers}; it must lie in 1..{MAX_WORKERS}")
     if ray is not None:
-        require_ray()
+        require_ray(ray)
     open_manifest(folder, spec)
     todo = []
     for number in range(shard[0], spec.shards, shard[1]):
