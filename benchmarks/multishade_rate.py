@@ -9,10 +9,10 @@ The peer of all is one process. Numba and torch have a thread each in every proc
 processes. `start_...` is the same with nothing to make but one tiny shard: what starting costs, as a share of the run
 on one process; the longer the run, the less it counts.
 
-`--quick` makes a sixth as much. `--json` prints one flat object of ratios: `workers_2`, `ray_2` (samples a second over
-those of one process), `workers_2_without_start`, `ray_2_without_start` (both less what starting costs), `start_1`,
-`start_workers_2`, `start_ray_2` (shares). What could not run is null, with its reason on stderr. Ray comes with
-`pip install 'maquette[scale]'`.
+`--quick` makes two shards of meshes alone, two views of each. `--json` prints one flat object of ratios: `workers_2`,
+`ray_2` (samples a second over those of one process), `workers_2_without_start`, `ray_2_without_start` (both less what
+starting costs), `start_1`, `start_workers_2`, `start_ray_2` (shares). What could not run is null, with its reason on
+stderr. Ray comes with `pip install 'maquette[scale]'`.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from pathlib import Path
 
 LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 WAYS = {"1": {}, "workers_2": {"workers": 2}, "ray_2": {"workers": 2, "ray": "local"}}
-SHARDS, QUICK_SHARDS = 12, 2  # half of them of shapes, half of meshes
+SHARDS, QUICK_SHARDS = 4, 2  # half of them of shapes, half of meshes; the quick ones are of meshes alone
+VIEWS, QUICK_VIEWS = 6, 2
 OBJECTS_PER_SHARD = 8
 
 RUN = """
@@ -46,20 +47,21 @@ Seconds = dict[str, float | None]
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a sixth as much; under a minute on two cores")
+    parser.add_argument("--quick", action="store_true", help="meshes alone; under a minute on two cores")
     parser.add_argument("--json", action="store_true", help="one flat object of ratios")
     parser.add_argument("--size-px", type=int, default=128)
     options = parser.parse_args(argv)
     objects = (QUICK_SHARDS if options.quick else SHARDS) * OBJECTS_PER_SHARD
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        few, many = _meshes(place / "few", 1), _meshes(place / "many", objects // 2)
+        shapes, views = (0, QUICK_VIEWS) if options.quick else (objects // 2, VIEWS)
+        few, many = _meshes(place / "few", 1), _meshes(place / "many", objects - shapes)
         tiny = {"count": 0, "views": 1, "size_px": 16}
-        real = {"count": objects // 2, "size_px": options.size_px}
+        real = {"count": shapes, "views": views, "size_px": options.size_px}
         _timed(place / "compiled", few, tiny | {"count": 1}, {})  # what is compiled is in the cache from here on
         start = {name: _timed(place / f"start_{name}", few, tiny, way) for name, way in WAYS.items()}
         whole = {name: _timed(place / name, many, real, way) for name, way in WAYS.items()}
-    print(json.dumps(ratios(start, whole)) if options.json else table(start, whole, objects * 6))
+    print(json.dumps(ratios(start, whole)) if options.json else table(start, whole, objects * views))
     return 0
 
 
