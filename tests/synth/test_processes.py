@@ -9,7 +9,8 @@ import time
 import pytest
 
 PROGRAM = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 from maquette.synth.processes import in_processes
 
 try:
@@ -32,7 +33,11 @@ def test_an_interrupt_ends_all_at_once_without_a_word():
         assert child.stdout.readline() == "one\n"
         begun = time.monotonic()
         os.killpg(child.pid, signal.SIGINT)  # as a terminal does
-        out, err = child.communicate(timeout=60)
+        try:
+            out, err = child.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
         assert time.monotonic() - begun < 30
     assert (out, err) == ("interrupted\n", "")
     while group_is_there(child.pid):  # multiprocessing's own tracker ends a moment after its parent
