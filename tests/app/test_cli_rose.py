@@ -72,7 +72,7 @@ def test_every_format_with_confidence(sees_a_ball, weights, photo, tmp_path, cap
     assert (code, errors) == (0, [])
     report = json.loads(lines[0])
     assert len(lines) == 1
-    assert (report["steps"], report["solver"], report["frames"]) == (4, "robust", None)
+    assert (report["steps"], report["solver"], report["frames"]) == (1, "robust", None)
     found = read_normal_map(report["normals"], "opengl")
     assert np.array_equal(found.mask.numpy(), ball()[..., 3] > 0)
     assert found.normals[20, 34, 0] > 0.5

@@ -174,6 +174,7 @@ def imagine(
     n, c, h, w = told.latent.shape
     z = torch.randn(n, count, c, h, w, generator=rng).to(told.latent) * scheduler.init_noise_sigma
     strength = guidance_of_frames(count, guidance).to(z).reshape(1, -1, 1, 1, 1)
+    clean = z
     for step, sigma in zip(scheduler.timesteps, scheduler.sigmas[:-1], strict=True):
         level = sigma.expand(n).to(z)
         clean = net.clean(z, level, told)
@@ -181,7 +182,9 @@ def imagine(
             without = net.clean(z, level, blind)
             clean = without + strength * (clean - without)
         z = scheduler.step(clean, step, z, return_dict=False)[0]
-    return net.decode(z)
+    return net.decode(
+        clean
+    )  # where the last step, to no noise, leads; z itself keeps the rounding of the noise it lost
 
 
 def guidance_of_frames(count: int, strongest: float) -> Float[Tensor, " count"]:
