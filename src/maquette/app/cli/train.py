@@ -222,7 +222,7 @@ def rose(
         task = progress.add_task("train", total=config.steps, note="")
 
         def report(line: dict[str, float]) -> None:
-            note = f", held out {line['val_4_deg']:.2f} deg" if "val_4_deg" in line else ""
+            note = f", held out {line['val_1_deg']:.2f} deg" if "val_1_deg" in line else ""
             progress.update(task, completed=line["step"], note=f"loss {line['loss']:.4f}{note}")
 
         net = train_rose(config, folders, run, place, held_out, report=report, init=initial)
