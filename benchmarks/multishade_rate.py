@@ -34,7 +34,8 @@ RUN = """
 import json, sys
 from pathlib import Path
 from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+from maquette.synth.mesh_files import find_meshes
+from maquette.synth.multishade.spec import MultiShadeSpec
 if __name__ == "__main__":
     folder, meshes, spec, way = sys.argv[1:]
     found = find_meshes(Path(meshes))

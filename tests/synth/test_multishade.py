@@ -14,6 +14,7 @@ from maquette.io.textured_meshes import read_textured_mesh
 from maquette.render.gbuffer import DISTANT, View
 from maquette.shading.rigs import ring_lights
 from maquette.synth import dataset
+from maquette.synth.mesh_files import MeshFile
 from maquette.synth.multishade import samples
 from maquette.synth.multishade.samples import (
     MESH_EXTENT,
@@ -29,7 +30,7 @@ from maquette.synth.multishade.samples import (
     targets,
     to_surfaces,
 )
-from maquette.synth.multishade.spec import MATERIALS, VIEWS, MeshFile, MultiShadeSpec
+from maquette.synth.multishade.spec import MATERIALS, VIEWS, MultiShadeSpec
 from maquette.synth.photo import Surfaces, direct_light
 from maquette.synth.shards import unpack
 from maquette.synth.views import sample_lights

@@ -16,9 +16,10 @@ from trimesh.visual.material import SimpleMaterial
 
 from maquette.errors import InputError
 from maquette.io.tars import list_tar, pack_tar
+from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multishade import shards
 from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes, open_manifest, read_manifest
+from maquette.synth.multishade.spec import MultiShadeSpec, open_manifest, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 20  # meshes, hence three shards

@@ -101,7 +101,7 @@ def balls_in_world() -> tuple[np.ndarray, float]:
 @pytest.fixture(scope="module")
 def balls_seen(three_balls, tmp_path_factory):
     """What the reader gives of files that the generator makes: four views from anywhere."""
-    from maquette.synth.multishade.spec import find_meshes
+    from maquette.synth.mesh_files import find_meshes
 
     meshes = find_meshes(three_balls.parent)
     spec = ViewsSpec(0, 3, categories=(), held_out=(), views=4, size_px=PX, meshes=meshes)
@@ -246,7 +246,7 @@ def test_splits_and_held_out_categories_share_no_object(monkeypatch):
 
 
 def test_meshes_are_split_by_content_and_named_by_folder():
-    from maquette.synth.multishade.spec import MeshFile
+    from maquette.synth.mesh_files import MeshFile
 
     meshes = (
         MeshFile("mug/a.glb", "00" * 32),

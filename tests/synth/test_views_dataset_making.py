@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from maquette.errors import InputError
-from maquette.synth.multishade.spec import find_meshes
+from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multiview import objects
 from maquette.synth.multiview.objects import generate
 from maquette.synth.multiview.reading import Views

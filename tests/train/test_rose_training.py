@@ -14,9 +14,10 @@ from maquette.methods.rose import imagine
 from maquette.nets.rose import PRESETS, Rose
 from maquette.nets.rose_svd import read_svd, save_svd
 from maquette.shading.rigs import ring_lights, shading_frames
+from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multishade.reading import MultiShade
 from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+from maquette.synth.multishade.spec import MultiShadeSpec
 from maquette.train import checkpoints
 from maquette.train.config import Phase
 from maquette.train.rose import train_rose, video_loss

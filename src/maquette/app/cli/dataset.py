@@ -85,8 +85,9 @@ def multishade(
         raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.io.files import require_writable
+    from maquette.synth.mesh_files import find_meshes
     from maquette.synth.multishade.shards import generate
-    from maquette.synth.multishade.spec import MultiShadeSpec, find_meshes
+    from maquette.synth.multishade.spec import MultiShadeSpec
 
     show_warnings_in_one_line()
     found = () if meshes is None else find_meshes(meshes)
@@ -139,7 +140,7 @@ def views(
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.io.files import require_writable
     from maquette.synth.categories import CATEGORIES
-    from maquette.synth.multishade.spec import find_meshes
+    from maquette.synth.mesh_files import find_meshes
     from maquette.synth.multiview.objects import generate
     from maquette.synth.multiview.spec import HELD_OUT, ViewsSpec
 

@@ -1,15 +1,14 @@
 """What a MultiShade data set is: its spec, its manifest and its datasheet."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maquette.errors import InputError
-from maquette.io.files import write_bytes
 from maquette.io.tars import Member, list_tar
-from maquette.io.textured_meshes import SUFFIXES, companions
 from maquette.shading.rigs import RING_ELEVATION_DEG, RING_LIGHTS
+from maquette.synth import manifests
+from maquette.synth.mesh_files import MeshFile, listed_meshes, mesh_section
 
 FORMAT = 1  # raise it when the same spec would give other bytes
 KIND = "multishade"
@@ -17,17 +16,6 @@ OBJECTS_PER_SHARD = 8
 VIEWS = ("front", "random", "left", "right", "top", "bottom")  # the paper's six; each further view is random
 MATERIALS = {"original": 0.5, "metal": 0.25, "non-metal": 0.25}  # shares of the photos, the paper's
 MAX_FRAMES = 64
-
-
-@dataclass(frozen=True)
-class MeshFile:
-    """A mesh of the data set: its path below the folder of meshes, with slashes, and the digest of its content.
-
-    The digest is of the file and, after it, of those that its colours come from (an OBJ's materials and pictures).
-    """
-
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -131,52 +119,13 @@ def shard_members(path: Path, spec: MultiShadeSpec, number: int) -> list[Member]
     return members
 
 
-def find_meshes(folder: Path) -> tuple[MeshFile, ...]:
-    """The meshes in a folder and those below it, by name.
-
-    Raises:
-        InputError: there is none, or one can't be read.
-    """
-    try:
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not paths:
-            raise InputError(f"--meshes {folder}: holds no {', '.join(SUFFIXES)}; give a folder of meshes")
-        return tuple(MeshFile(path.relative_to(folder).as_posix(), _digest(path)) for path in paths)
-    except OSError as error:
-        raise InputError(f"--meshes {folder}: cannot be read: {error.strerror}") from error
-
-
 def open_manifest(folder: Path, spec: MultiShadeSpec) -> None:
     """Write manifest and datasheet, or check that the manifest that is there asks for the same data set.
 
     Raises:
         InputError: it asks for another one, or the folder can't be written.
     """
-    path = folder / "manifest.json"
-    if path.exists():
-        there = read_manifest(folder)
-        if there != spec:
-            raise InputError(
-                f"{path}: holds another data set ({differences(there, spec)});"
-                " choose an empty folder or the same options"
-            )
-    else:
-        write_bytes(path, (json.dumps({"kind": KIND} | asdict(spec), indent=2) + "\n").encode())
-    datasheet = folder / "datasheet.md"
-    if not datasheet.exists():
-        write_bytes(datasheet, datasheet_text(spec).encode())
-
-
-def differences(there: MultiShadeSpec, asked: MultiShadeSpec) -> str:
-    """Which fields of two specs differ, in words; of the meshes only that they do."""
-    told = []
-    for name, value in asdict(there).items():
-        other = asdict(asked)[name]
-        if value != other:
-            told.append(
-                f"{name} {value} there, {other} here" if name != "meshes" else "its meshes are others or have changed"
-            )
-    return ", ".join(told)
+    manifests.open_manifest(folder, spec, KIND, read_manifest, datasheet_text)
 
 
 def read_manifest(folder: Path) -> MultiShadeSpec:
@@ -185,22 +134,7 @@ def read_manifest(folder: Path) -> MultiShadeSpec:
     Raises:
         InputError: the manifest isn't there, or isn't one of MultiShade.
     """
-    path = folder / "manifest.json"
-    try:
-        values = json.loads(path.read_text())
-        if not isinstance(values, dict) or values.pop("kind", None) != KIND:
-            raise ValueError("of another kind")
-        meshes = tuple(MeshFile(str(mesh["name"]), str(mesh["sha256"])) for mesh in values.pop("meshes"))
-        for name, value in values.items():
-            if type(value) is not int and not (name == "detail" and type(value) in (float, type(None))):
-                raise TypeError(f"{name} is {value!r}; a number is needed")
-        return MultiShadeSpec(**values, meshes=meshes)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: not there; make the data set with `maquette dataset multishade -o {folder} --count N`"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise InputError(f"{path}: not a manifest of MultiShade ({error})") from None
+    return manifests.read_manifest(folder, KIND, "MultiShade", _build)
 
 
 def datasheet_text(spec: MultiShadeSpec) -> str:
@@ -209,7 +143,6 @@ def datasheet_text(spec: MultiShadeSpec) -> str:
     views = ", ".join(view_name(number) for number in range(spec.views))
     detail = "drawn by shape" if spec.detail is None else f"{spec.detail:g}"
     shares = ", ".join(f"{name} {share:.0%}" for name, share in MATERIALS.items())
-    mesh_list = "".join(f"- `{mesh.name}`, sha256 {mesh.sha256}\n" for mesh in spec.meshes)
     return f"""# Datasheet
 
 Made by `maquette dataset multishade`, format {spec.format}; the generator's own page is docs/multishade.md.
@@ -231,12 +164,11 @@ Made by `maquette dataset multishade`, format {spec.format}; the generator's own
 - **`.json`**: object, family or mesh, view, kind of material, camera, the lights that the photo's were drawn from.
 - **Seed**: {spec.seed}. The same manifest gives the same bytes with the same libraries on the same kind of processor.
 - **Terms**: the procedural samples are their maker's to use as they like; a mesh's samples are under its terms.
-{f"{chr(10)}## Meshes{chr(10)}{chr(10)}{mesh_list}" if mesh_list else ""}"""
+{mesh_section(spec.meshes)}"""
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    for part in (path, *companions(path)):
-        with part.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
-    return digest.hexdigest()
+def _build(values: dict[str, Any]) -> MultiShadeSpec:
+    """The spec of a manifest's values."""
+    meshes = listed_meshes(values.pop("meshes"))
+    manifests.require_numbers(values, "detail", (float, type(None)))
+    return MultiShadeSpec(**values, meshes=meshes)

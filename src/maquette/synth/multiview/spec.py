@@ -1,14 +1,13 @@
 """What a data set of views is: its spec, its objects and splits, its manifest and its datasheet."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maquette.errors import InputError
-from maquette.io.files import write_bytes
+from maquette.synth import manifests
 from maquette.synth.categories import CATEGORIES
-from maquette.synth.multishade.spec import MeshFile
+from maquette.synth.mesh_files import MeshFile, listed_meshes, mesh_section
 from maquette.synth.multiview.cameras import RADIUS, SPIRAL_VIEWS, TRAIN_VIEWS
 
 FORMAT = 1  # raise it when the same spec would give other bytes
@@ -142,19 +141,7 @@ def open_manifest(folder: Path, spec: ViewsSpec) -> None:
     Raises:
         InputError: it asks for another one, or the folder can't be written.
     """
-    path = folder / "manifest.json"
-    if path.exists():
-        there = read_manifest(folder)
-        if there != spec:
-            raise InputError(
-                f"{path}: holds another data set ({_differences(there, spec)});"
-                " choose an empty folder or the same options"
-            )
-    else:
-        write_bytes(path, (json.dumps({"kind": KIND} | asdict(spec), indent=2) + "\n").encode())
-    datasheet = folder / "datasheet.md"
-    if not datasheet.exists():
-        write_bytes(datasheet, datasheet_text(spec).encode())
+    manifests.open_manifest(folder, spec, KIND, read_manifest, datasheet_text)
 
 
 def read_manifest(folder: Path) -> ViewsSpec:
@@ -163,23 +150,7 @@ def read_manifest(folder: Path) -> ViewsSpec:
     Raises:
         InputError: the manifest isn't there, or isn't one of views.
     """
-    path = folder / "manifest.json"
-    try:
-        values = json.loads(path.read_text())
-        if not isinstance(values, dict) or values.pop("kind", None) != KIND:
-            raise ValueError("of another kind")
-        meshes = tuple(MeshFile(str(mesh["name"]), str(mesh["sha256"])) for mesh in values.pop("meshes"))
-        names = [tuple(str(name) for name in values.pop(key)) for key in ("categories", "held_out")]
-        for name, value in values.items():
-            if type(value) is not int and not (name == "radius" and type(value) is float):
-                raise TypeError(f"{name} is {value!r}; a number is needed")
-        return ViewsSpec(**values, categories=names[0], held_out=names[1], meshes=meshes)
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: not there; make the data set with `maquette dataset views -o {folder} --count N`"
-        ) from None
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise InputError(f"{path}: not a manifest of views ({error})") from None
+    return manifests.read_manifest(folder, KIND, "views", _build)
 
 
 def datasheet_text(spec: ViewsSpec) -> str:
@@ -189,7 +160,6 @@ def datasheet_text(spec: ViewsSpec) -> str:
         f"- `{category}_{split}`: {sum(task[:2] == (category, split) for task in tasks)} objects\n"
         for category, split in dict.fromkeys(task[:2] for task in tasks)
     )
-    mesh_list = "".join(f"- `{mesh.name}`, sha256 {mesh.sha256}\n" for mesh in spec.meshes)
     return f"""# Datasheet
 
 Made by `maquette dataset views`, format {spec.format}; the generator's own page is docs/views.md.
@@ -211,7 +181,7 @@ Made by `maquette dataset views`, format {spec.format}; the generator's own page
 
 ## Splits
 
-{rows}{f"{chr(10)}## Meshes{chr(10)}{chr(10)}{mesh_list}" if mesh_list else ""}"""
+{rows}{mesh_section(spec.meshes)}"""
 
 
 def _mesh_split(mesh: MeshFile) -> str:
@@ -220,13 +190,9 @@ def _mesh_split(mesh: MeshFile) -> str:
     return next((split for split, end in _MESH_SHARES.items() if share < end), "train")
 
 
-def _differences(there: ViewsSpec, asked: ViewsSpec) -> str:
-    """Which fields of two specs differ, in words; of the meshes only that they do."""
-    told = []
-    for name, value in asdict(there).items():
-        other = asdict(asked)[name]
-        if value != other:
-            told.append(
-                "its meshes are others or have changed" if name == "meshes" else f"{name} {value} there, {other} here"
-            )
-    return ", ".join(told)
+def _build(values: dict[str, Any]) -> ViewsSpec:
+    """The spec of a manifest's values."""
+    meshes = listed_meshes(values.pop("meshes"))
+    categories, held_out = (tuple(str(name) for name in values.pop(key)) for key in ("categories", "held_out"))
+    manifests.require_numbers(values, "radius", (float,))
+    return ViewsSpec(**values, categories=categories, held_out=held_out, meshes=meshes)
