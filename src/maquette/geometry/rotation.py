@@ -30,6 +30,13 @@ def quaternion_to_matrix(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor,
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def multiply(first: Float[Tensor, "*batch 4"], second: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """The quaternion product `first second`: the rotation that does `second`, then `first`."""
+    w, u = first[..., :1], first[..., 1:]
+    v, x = second[..., :1], second[..., 1:]
+    return torch.cat([w * v - (u * x).sum(-1, keepdim=True), w * x + v * u + torch.linalg.cross(u, x)], -1)
+
+
 def smallest_axis(scale: Float[Tensor, "*batch 3"], rotation: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
     """The normals of factored Gaussians: the column of R whose scale is smallest, of equal ones the first.
 
