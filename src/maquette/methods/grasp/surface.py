@@ -1,0 +1,206 @@
+"""The surface of a splat: points with outward normals, from Gaussians whose normals have no side.
+
+A Gaussian's surface point lies on its thinnest axis n, where its opacity o has fallen to a half, as an outline of the
+rendered splat would: mean + n s sqrt(2 ln 2o), s the smallest scale (nothing is added where o <= 1/2). For the discs of
+a good splat that is the mean. Its reach along the other axes is found likewise, and at least to the neighbours.
+
+A normal gets its side by what can see it. The splat is rendered from directions d all around; a Gaussian that lies no
+deeper than the median depth at its pixel is seen from there, and votes for the side that faces d:
+
+    n <- n sign(sum_seen n.d)
+
+Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
+of the object: nothing can touch it there, and it is no contact, but still in the way. (This is our choice; so are the
+other rules of this module.)
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.spatial import cKDTree
+
+from maquette.errors import InputError
+from maquette.geometry.rotation import quaternion_to_matrix
+from maquette.render.splat.rasterize import rasterize
+from maquette.types import Camera, Gaussians
+
+MOST_POINTS = 6000
+LEAST_POINTS = 16
+_VIEWS, _VIEW_PX = 40, 96
+_NEIGHBOURS = 4
+_STRAY = 6.0  # times the usual distance to the neighbours, and a Gaussian floats
+_LEAST_COSINE = 0.1  # seen more sideways than this, a Gaussian's depth says little
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What can be touched, and what is in the way; lengths in scene units.
+
+    Attributes:
+        points: on the surface.
+        normals: unit, outward.
+        axes: two tangents at every point, unit, perpendicular.
+        reach: how far a point stands for the surface along them.
+        opacity: weights of the points, above 0 to 1.
+        exposed: seen from somewhere outside, so that a finger may touch it.
+        strays: Gaussians left out since they float beside the object.
+        faint: Gaussians left out since their opacity is too small.
+    """
+
+    points: Float[np.ndarray, "n 3"]
+    normals: Float[np.ndarray, "n 3"]
+    axes: Float[np.ndarray, "n 2 3"]
+    reach: Float[np.ndarray, "n 2"]
+    opacity: Float[np.ndarray, " n"]
+    exposed: Bool[np.ndarray, " n"]
+    strays: int = 0
+    faint: int = 0
+
+    @property
+    def diagonal(self) -> float:
+        """Of the box around the points."""
+        return float(np.linalg.norm(np.ptp(self.points, axis=0)))
+
+    @property
+    def spacing(self) -> float:
+        """The median reach: how finely the surface is told."""
+        return float(np.median(self.reach))
+
+    @property
+    def center(self) -> Float[np.ndarray, "3"]:
+        """Mean of the surface: points weighted by opacity and by how much surface they stand for."""
+        weights = self.opacity * self.reach.prod(1)
+        return (weights[:, None] * self.points).sum(0) / weights.sum()
+
+
+def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed: int = 0) -> Surface:
+    """The surface that a splat shows; see the module's page.
+
+    Args:
+        gaussians: of one object, without its ground; any frame, which is also the result's.
+        least_opacity: of a Gaussian that counts.
+        seed: which ones are left if there are more than MOST_POINTS.
+
+    Raises:
+        InputError: hardly a Gaussian is opaque enough, or they lie in one place.
+    """
+    opaque = gaussians.opacity >= least_opacity
+    if int(opaque.sum()) < LEAST_POINTS:
+        raise InputError(
+            f"the splat has {int(opaque.sum())} Gaussians of opacity {least_opacity:g} or more; a surface takes"
+            f" {LEAST_POINTS}"
+        )
+    mean, scale = _array(gaussians.mean)[_array(opaque) > 0], _array(gaussians.scale)[_array(opaque) > 0]
+    turn, opacity = (
+        _array(quaternion_to_matrix(gaussians.rotation.double()))[_array(opaque) > 0],
+        _array(gaussians.opacity)[_array(opaque) > 0],
+    )
+    order = np.argsort(scale, axis=1, kind="stable")
+    axes = np.take_along_axis(turn.transpose(0, 2, 1), order[..., None], axis=1)  # thinnest first
+    level = np.sqrt(2 * np.log(np.maximum(2 * opacity, 1)))
+    reach = np.take_along_axis(scale, order, axis=1) * level[:, None]
+    kept = ~_strays(mean)
+    strays = int((~kept).sum())
+    chosen = np.flatnonzero(kept)
+    if len(chosen) > MOST_POINTS:
+        chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:MOST_POINTS])
+    normals, exposed = _oriented(gaussians, mean[chosen], axes[chosen, 0], scale.min(1)[chosen])
+    return _with_neighbours(
+        Surface(
+            mean[chosen] + normals * reach[chosen, :1],
+            normals,
+            axes[chosen, 1:],
+            reach[chosen, 1:],
+            opacity[chosen],
+            exposed,
+            strays,
+            int((~opaque).sum()),
+        )
+    )
+
+
+def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Surface:
+    """The surface of points whose outward unit normals are known, as of a mesh; all of them are exposed.
+
+    Raises:
+        InputError: there are hardly any, or they lie in one place.
+    """
+    if len(points) < LEAST_POINTS:
+        raise InputError(f"a surface takes {LEAST_POINTS} points; here are {len(points)}")
+    least = np.abs(normals).argmin(1)
+    first = np.cross(normals, np.eye(3)[least])
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    axes = np.stack([first, np.cross(normals, first)], 1)
+    ones = np.ones(len(points))
+    return _with_neighbours(
+        Surface(points.astype(float), normals.astype(float), axes, np.zeros((len(points), 2)), ones, ones > 0)
+    )
+
+
+def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
+    """Unit vectors spread evenly over the sphere (Fibonacci's spiral)."""
+    z = 1 - (2 * np.arange(count) + 1) / count
+    angle = np.arange(count) * math.pi * (3 - math.sqrt(5))
+    across = np.sqrt(1 - z * z)
+    return np.stack([across * np.cos(angle), across * np.sin(angle), z], 1)
+
+
+def _with_neighbours(surface: Surface) -> Surface:
+    """Let every point reach its neighbours, so that no line slips through between them."""
+    distance = cKDTree(surface.points).query(surface.points, k=_NEIGHBOURS + 1)[0][:, -1]
+    if not surface.diagonal > 0 or not distance.max() > 0:
+        raise InputError("the points of the surface lie in one place")
+    return replace(surface, reach=np.maximum(surface.reach, distance[:, None]))
+
+
+def _strays(points: np.ndarray) -> np.ndarray:
+    """Points much further from their neighbours than is usual."""
+    distance = cKDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, 1:].mean(1)
+    return distance > _STRAY * max(float(np.median(distance)), 1e-12)
+
+
+def _oriented(
+    gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normals on the side from where they are seen, and which of them are seen at all.
+
+    What nothing sees is turned away from the middle; it is no contact.
+    """
+    low, high = means.min(0), means.max(0)
+    middle, size = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
+    focal = 0.9 * _VIEW_PX / size
+    plain = replace(gaussians, sh=gaussians.sh[:, :1], albedo=None, features=None)
+    votes = np.zeros(len(means))
+    for direction in sphere_directions(_VIEWS):
+        camera = _camera(middle + size * direction, direction, focal)
+        with torch.no_grad():
+            depth = _array(rasterize(plain, camera).median_depth)
+        local = (means - _array(camera.camera_to_world)[:3, 3]) @ _array(camera.camera_to_world)[:3, :3]
+        column = (_VIEW_PX / 2 + focal * local[:, 0]).astype(int).clip(0, _VIEW_PX - 1)
+        row = (_VIEW_PX / 2 - focal * local[:, 1]).astype(int).clip(0, _VIEW_PX - 1)
+        front = depth[row, column]
+        facing = normals @ direction
+        # Within its pixel a plane seen at an angle changes its depth by the tangent of it.
+        slack = thickness + (0.5 + np.sqrt(1 - np.minimum(facing**2, 1)) / np.maximum(np.abs(facing), 0.3)) / focal
+        seen = (-local[:, 2] <= front + slack) & (front > 0) & (np.abs(facing) > _LEAST_COSINE)
+        votes += np.where(seen, facing, 0)
+    outward = ((means - middle) * normals).sum(1)
+    sign = np.where(votes != 0, np.sign(votes), np.where(outward < 0, -1, 1))
+    return normals * sign[:, None], votes != 0
+
+
+def _camera(place: np.ndarray, back: np.ndarray, focal: float) -> Camera:
+    """An orthographic camera that looks along -back."""
+    right = np.cross(np.eye(3)[np.abs(back).argmin()], back)
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, np.cross(back, right), back, place], 1)
+    half = _VIEW_PX / 2
+    return Camera(_VIEW_PX, _VIEW_PX, focal, (half, half), torch.from_numpy(pose), orthographic=True)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy()
