@@ -10,6 +10,7 @@ from maquette.io.files import write_bytes
 from maquette.synth.multishade.cluster import make_on_ray, require_ray
 from maquette.synth.multishade.making import Made, load_mesh, make_shard
 from maquette.synth.multishade.spec import FORMAT, MultiShadeSpec, open_manifest, shard_members, shard_path
+from maquette.synth.pieces import MISSING, still_to_make
 from maquette.synth.processes import MAX_WORKERS, in_processes
 
 
@@ -45,20 +46,13 @@ def generate(
     if ray is not None:
         require_ray(ray)
     open_manifest(folder, spec)
-    todo = []
-    for number in range(shard[0], spec.shards, shard[1]):
-        fault = shard_fault(shard_path(folder, number), spec, number)
-        if not fault and done is not None:
-            done(number)
-        if fault:
-            todo.append(number)
-            if fault != "missing":
-                warnings.warn(f"{fault}; it is made again", stacklevel=2)
-    if todo and spec.format != FORMAT:
-        raise InputError(
-            f"{shard_path(folder, todo[0])}: missing or damaged, and this generator makes format {FORMAT}, not"
-            f" {spec.format}; choose an empty folder"
-        )
+    todo = still_to_make(
+        range(shard[0], spec.shards, shard[1]),
+        lambda number: shard_path(folder, number),
+        lambda path, number: shard_fault(path, spec, number),
+        (spec.format, FORMAT),
+        done,
+    )
     for made in _makers(spec, todo, meshes, workers, ray):
         for reason in made.skipped:
             warnings.warn(f"{reason}; it is left out", stacklevel=2)
@@ -70,7 +64,7 @@ def generate(
 def shard_fault(path: Path, spec: MultiShadeSpec, number: int) -> str:
     """What is wrong with a shard, as far as its headers and its length tell; empty if nothing is."""
     if not path.exists():
-        return "missing"
+        return MISSING
     try:
         shard_members(path, spec, number)
     except InputError as error:

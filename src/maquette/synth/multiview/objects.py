@@ -10,6 +10,7 @@ from maquette.errors import InputError
 from maquette.io.files import write_folder
 from maquette.synth.multiview.making import Made, make_object
 from maquette.synth.multiview.spec import FORMAT, Task, ViewsSpec, object_files, open_manifest
+from maquette.synth.pieces import MISSING, still_to_make
 from maquette.synth.processes import MAX_WORKERS, in_processes
 
 
@@ -40,20 +41,13 @@ def generate(
     if not 1 <= workers <= MAX_WORKERS:
         raise InputError(f"workers is {workers}; it must lie in 1..{MAX_WORKERS}")
     open_manifest(folder, spec)
-    todo = []
-    for task in spec.tasks()[shard[0] :: shard[1]]:
-        fault = object_fault(folder, spec, task)
-        if not fault and done is not None:
-            done(task)
-        if fault:
-            todo.append(task)
-            if fault != "missing":
-                warnings.warn(f"{folder / task.folder}: {fault}; it is made again", stacklevel=2)
-    if todo and spec.format != FORMAT:
-        raise InputError(
-            f"{folder / todo[0].folder}: missing or damaged, and this generator makes format {FORMAT}, not"
-            f" {spec.format}; choose an empty folder"
-        )
+    todo = still_to_make(
+        spec.tasks()[shard[0] :: shard[1]],
+        lambda task: folder / task.folder,
+        lambda path, task: object_fault(path, spec, task),
+        (spec.format, FORMAT),
+        done,
+    )
     for made in _makers(spec, todo, meshes, workers):
         if made.skipped:
             warnings.warn(f"{made.skipped}; it is left out", stacklevel=2)
@@ -66,14 +60,13 @@ def generate(
             done(made.task)
 
 
-def object_fault(folder: Path, spec: ViewsSpec, task: Task) -> str:
+def object_fault(path: Path, spec: ViewsSpec, task: Task) -> str:
     """What is wrong with an object, as far as the names and lengths of its files tell; empty if nothing is."""
-    path = folder / task.folder
     if not path.exists():
-        return "missing"
+        return MISSING
     files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
     wrong = [name for name in object_files(spec, task) if not files.get(name)]
-    return f"damaged ({wrong[0]} is missing or empty)" if wrong else ""
+    return f"{path}: damaged ({wrong[0]} is missing or empty)" if wrong else ""
 
 
 def _makers(spec: ViewsSpec, todo: list[Task], meshes: Path | None, workers: int) -> Iterator[Made]:
