@@ -14,6 +14,7 @@ VERBS = {
     "relight": ("maquette.app.cli.relight", "a photo, a normal map or Gaussians under another light"),
     "mesh": ("maquette.app.cli.mesh", "a photo or a normal map as a textured mesh or a solid relief"),
     "render": ("maquette.app.cli.render", "Gaussians as a picture, or as a film around them"),
+    "grasp": ("maquette.app.cli.grasp", "where a two-finger gripper could take hold of a splat's object"),
     "view": ("maquette.app.cli.view", "a splat, a mesh or a normal map in the browser"),
     "convert": ("maquette.app.cli.convert", "a normal map from one frame to another"),
     "export": ("maquette.app.cli.export", "a network as an ONNX file"),

@@ -4,7 +4,7 @@ Its own frame: the origin lies between the middles of the pads, x along the clos
 palm to the tips, y = z x x.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from maquette.errors import InputError
 
@@ -62,3 +62,21 @@ def usual_gripper(opening_mm: float) -> Gripper:
     scale = opening_mm / _USUAL_OPENING_MM
     lengths = {field.name: field.default * scale for field in fields(Gripper) if isinstance(field.default, float)}
     return Gripper(opening_mm, **lengths)
+
+
+def with_fingers(gripper: Gripper, width_mm: float, thickness_mm: float, length_mm: float) -> Gripper:
+    """The same with other fingers; `length_mm` is from palm to tip, and the pad's middle keeps its distance to the tip.
+
+    Raises:
+        InputError: a finger is shorter than its tip.
+    """
+    if length_mm <= gripper.tip_mm:
+        raise InputError(
+            f"fingers of {length_mm:g} mm; from palm to tip they must be longer than {gripper.tip_mm:g} mm"
+        )
+    return replace(
+        gripper,
+        finger_width_mm=width_mm,
+        finger_thickness_mm=thickness_mm,
+        finger_length_mm=length_mm - gripper.tip_mm,
+    )
