@@ -49,11 +49,15 @@ def photo_window(photo: Photo) -> Window:
     return Window(0, 0, *photo.rgb.shape[:2])
 
 
-def object_window(photo: Photo) -> Window:
+def object_window(photo: Photo, margin: float = MARGIN) -> Window:
     """The square about the mask with a margin; it may leave the photo. All of a photo without a mask is object.
 
     The margins left and right are equal, so that the square of a mirrored photo is the mirrored square; where
     the object's height and width aren't both even or both odd, the one above is a pixel larger than the one below.
+
+    Args:
+        photo: any photo.
+        margin: on each side, as a share of the object's larger side.
 
     Raises:
         InputError: the mask is empty, or smaller than `MINIMUM_PX` pixels across.
@@ -66,7 +70,7 @@ def object_window(photo: Photo) -> Window:
     extent = max(bottom - top, right - left)
     if extent < MINIMUM_PX:
         raise InputError(f"{photo.name}: the object is {extent} px across; at least {MINIMUM_PX} are needed")
-    side = round(extent * (1 + 2 * MARGIN))
+    side = round(extent * (1 + 2 * margin))
     side += (side - (right - left)) % 2
     return Window((top + bottom - side) // 2, (left + right - side) // 2, side, side)
 

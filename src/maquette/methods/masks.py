@@ -58,13 +58,25 @@ def grabcut_mask(photo: Photo) -> Bool[Tensor, "height width"]:
     more than 99 % of the photo, there is no object to tell apart: every pixel is taken and a warning says
     so. The same photo always gives the same mask.
     """
+    mask = in_one_piece(photo, foreground(photo))
+    if mask is None:
+        warnings.warn(f"{photo.name}: no object stands out from the background; the whole frame is used", stacklevel=2)
+        return torch.ones(photo.rgb.shape[:2], dtype=torch.bool)
+    return mask
+
+
+def foreground(photo: Photo) -> Bool[ndarray, "small_height small_width"]:
+    """All that stands out from the photo's border, in any number of pieces; of a copy of at most 384 pixels."""
+    return _grabcut(_display_copy(photo))
+
+
+def in_one_piece(photo: Photo, found: Bool[ndarray, "small_height small_width"]) -> Bool[Tensor, "height width"] | None:
+    """The mask that `grabcut_mask` makes of what `foreground` found; None if that is hardly anything, or nearly all."""
     height, width = photo.rgb.shape[:2]
-    small = _display_copy(photo)
-    found = _largest_piece(_grabcut(small))
+    found = _largest_piece(found)
     smallest, largest = _PLAUSIBLE_SHARES
     if not smallest <= found.mean() <= largest:
-        warnings.warn(f"{photo.name}: no object stands out from the background; the whole frame is used", stacklevel=2)
-        return torch.ones((height, width), dtype=torch.bool)
+        return None
     soft = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(soft > 0.5)
 
