@@ -49,6 +49,20 @@ def tiny_shapes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_views(tmp_path_factory) -> Path:
+    """Views of three cups and three cars on coarse grids, 32 pixels: two to train on, of five views, one of four."""
+    from maquette.synth.multiview import making
+    from maquette.synth.multiview.objects import generate
+    from maquette.synth.multiview.spec import ViewsSpec
+
+    folder = tmp_path_factory.mktemp("views")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "place_thing", partial(making.place_thing, side=48))
+        generate(folder, ViewsSpec(2, 3, 1, 0, ("cup", "car"), (), 5, 4, 32))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_data():
     """A folder of the test data beside the project, "" for all of it.
 

@@ -8,7 +8,7 @@ import torch
 from oracles.gaussian_normals import turn
 from torch.autograd import gradcheck
 
-from maquette.geometry.rotation import facing_rotation, flip_rotation, quaternion_to_matrix
+from maquette.geometry.rotation import facing_rotation, flip_rotation, multiply, quaternion_to_matrix
 
 
 def quaternions(n: int = 8) -> torch.Tensor:
@@ -42,6 +42,28 @@ def test_a_zero_quaternion_turns_nothing_and_has_no_gradient():
 
 def test_the_gradient_is_the_finite_difference():
     assert gradcheck(quaternion_to_matrix, (quaternions(2).requires_grad_(),))
+
+
+def test_a_product_turns_by_the_second_and_then_by_the_first():
+    first, second = quaternions().split(4)
+    both = multiply(first, second)
+    torch.testing.assert_close(quaternion_to_matrix(both), quaternion_to_matrix(first) @ quaternion_to_matrix(second))
+    one, other = (torch.tensor([[0.0, *axis]]) for axis in ((1.0, 0, 0), (0, 1.0, 0)))
+    assert multiply(one, other).tolist() == [[0, 0, 0, 1]]  # i j = k
+    assert multiply(other, one).tolist() == [[0, 0, 0, -1]]
+
+
+def test_products_are_a_group_and_lengths_multiply():
+    a, b = quaternions().split(4)
+    c, one = a.flip(0), torch.eye(4, dtype=torch.float64)[:1].expand(4, 4)
+    torch.testing.assert_close(multiply(multiply(a, b), c), multiply(a, multiply(b, c)))
+    assert multiply(one, a).equal(a)
+    assert multiply(a, one).equal(a)
+    back = a * a.new_tensor([1, -1, -1, -1])
+    torch.testing.assert_close(multiply(a, back), one * a.square().sum(1, keepdim=True))
+    torch.testing.assert_close(multiply(a, b).norm(dim=1), a.norm(dim=1) * b.norm(dim=1))
+    torch.testing.assert_close(multiply(a.reshape(2, 2, 4), b.reshape(2, 2, 4)).reshape(4, 4), multiply(a, b))
+    assert gradcheck(multiply, tuple(q[:2].clone().requires_grad_() for q in (a, b)))
 
 
 def test_flipped_axes_turn_as_m_r_m():
