@@ -153,6 +153,9 @@ class GSN(nn.Module):
                 layer_type="bottleneck",
             )
         )
+        for parameter in self.body.parameters():  # the layout that convolutions are a third faster in on CPUs
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         middle = max(config.hidden[-1] // 4, config.latent_channels)
         self.squeeze = nn.Sequential(
             nn.Conv2d(config.hidden[-1], middle, 1),
@@ -177,7 +180,8 @@ class GSN(nn.Module):
         side = self.config.size_px
         if image.shape[-2:] != (side, side):
             image = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        features = self.body((image - 0.5) * 2).last_hidden_state
+        image = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
+        features = self.body(image).last_hidden_state
         return self.squeeze(features).flatten(1)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Splats:

@@ -32,9 +32,9 @@ def gsn_loss(net: GSN, batch: ViewBatch, config: GSNTraining, rng: Generator) ->
     n = len(images)
     count = math.ceil(n * weights.turned_share) if weights.ecd > 0 else 0
     angles = torch.rand(count, generator=rng, device=images.device) * 2 * math.pi
-    turned = turned_images(images[:count], angles)
+    shown = torch.cat([images, turned_images(images[:count], angles)]) if count else images
     with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
-        splats = net(torch.cat([images, turned]))
+        splats = net(shown)
     parts = render_loss(splats[:n], batch, weights)
     loss = parts["render"]
     if count:
