@@ -1,4 +1,4 @@
-"""Pieces made by several processes: who is interrupted ends at once and in silence."""
+"""Pieces made by several processes: who is interrupted ends at once and in silence; who is killed leaves nobody."""
 
 import os
 import signal
@@ -21,8 +21,12 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends a Unix signal to a group of processes")
-def test_an_interrupt_ends_all_at_once_without_a_word():
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends Unix signals to a group of processes")
+
+
+@pytest.fixture
+def working():
+    """The program, once a piece is made and both of its workers are at others; the leader of a group of processes."""
     environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM]
     pipe = subprocess.PIPE
@@ -31,18 +35,29 @@ def test_an_interrupt_ends_all_at_once_without_a_word():
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "one\n"
-        begun = time.monotonic()
-        os.killpg(child.pid, signal.SIGINT)  # as a terminal does
-        try:
-            out, err = child.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
+        yield child
+        if group_is_there(child.pid):
             os.killpg(child.pid, signal.SIGKILL)
-            raise
+
+
+def test_an_interrupt_ends_all_at_once_without_a_word(working):
+    begun = time.monotonic()
+    os.killpg(working.pid, signal.SIGINT)  # as a terminal does
+    assert working.communicate(timeout=30) == ("interrupted\n", "")
+    wait_for_the_end(working.pid, begun)  # multiprocessing's own tracker ends a moment after its parent
+
+
+def test_workers_end_with_the_process_that_began_them_even_if_that_was_killed(working):
+    begun = time.monotonic()
+    working.kill()  # it alone; the group is the workers' as well
+    working.wait(30)
+    wait_for_the_end(working.pid, begun)
+
+
+def wait_for_the_end(group: int, begun: float) -> None:
+    while group_is_there(group):
         assert time.monotonic() - begun < 30
-    assert (out, err) == ("interrupted\n", "")
-    while group_is_there(child.pid):  # multiprocessing's own tracker ends a moment after its parent
-        assert time.monotonic() - begun < 60
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def group_is_there(number: int) -> bool:
