@@ -1,7 +1,6 @@
 """The Extended Chamfer Distance as two loops in float64: what `maquette.gaussians.chamfer` must equal."""
 
 import numpy as np
-
 from oracles.gaussian_normals import covariance
 
 Row = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]  # mean, log scales, quaternion, colour, opacity
