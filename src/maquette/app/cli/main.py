@@ -11,6 +11,7 @@ from maquette.errors import InputError
 
 VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
+    "splat": ("maquette.app.cli.splat", "a picture of an object as Gaussians"),
     "relight": ("maquette.app.cli.relight", "a photo, a normal map or Gaussians under another light"),
     "mesh": ("maquette.app.cli.mesh", "a photo or a normal map as a textured mesh or a solid relief"),
     "render": ("maquette.app.cli.render", "Gaussians as a picture, or as a film around them"),
