@@ -7,12 +7,15 @@ six views each and on as many meshes (a ball of 20,480 triangles), and is timed 
 code from its cache, starting workers and the cluster are in it, since whoever waits for the data waits for them too.
 The peer of all is one process. Numba and torch have a thread each in every process, so that what is compared is
 processes. `start_...` is the same with nothing to make but one tiny shard: what starting costs, as a share of the run
-on one process; the longer the run, the less it counts.
+on one process; the longer the run, the less it counts. One shard is one process's work, so `start_workers_2` begins no
+workers: that is counted as work.
 
-`--quick` makes two shards of meshes alone, two views of each. `--json` prints one flat object of ratios: `workers_2`,
-`ray_2` (samples a second over those of one process), `workers_2_without_start`, `ray_2_without_start` (both less what
-starting costs), `start_1`, `start_workers_2`, `start_ray_2` (shares). What could not run is null, with its reason on
-stderr. Ray comes with `pip install 'maquette[scale]'`.
+`--quick` makes two shards of meshes alone, one view of each, by one process and by two. It leaves Ray to the whole
+run, since a cluster alone takes a good part of a minute to start twice, and shapes, since their compilation does where
+no cache holds it yet. `--json` prints one flat object of ratios: `workers_2`, `ray_2` (samples a second over those of
+one process), `workers_2_without_start`, `ray_2_without_start` (both less what starting costs), `start_1`,
+`start_workers_2`, `start_ray_2` (shares). What did not run is null, with its reason on stderr. Ray comes with
+`pip install 'maquette[scale]'`.
 """
 
 import argparse
@@ -26,8 +29,9 @@ from pathlib import Path
 
 LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 WAYS = {"1": {}, "workers_2": {"workers": 2}, "ray_2": {"workers": 2, "ray": "local"}}
+QUICK_WAYS = ("1", "workers_2")
 SHARDS, QUICK_SHARDS = 4, 2  # half of them of shapes, half of meshes; the quick ones are of meshes alone
-VIEWS, QUICK_VIEWS = 6, 2
+VIEWS, QUICK_VIEWS = 6, 1
 OBJECTS_PER_SHARD = 8
 
 RUN = """
@@ -48,31 +52,34 @@ Seconds = dict[str, float | None]
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="meshes alone; under a minute on two cores")
+    parser.add_argument("--quick", action="store_true", help="meshes alone, no Ray; under a minute on two cores")
     parser.add_argument("--json", action="store_true", help="one flat object of ratios")
     parser.add_argument("--size-px", type=int, default=128)
     options = parser.parse_args(argv)
     objects = (QUICK_SHARDS if options.quick else SHARDS) * OBJECTS_PER_SHARD
+    shapes, views = (0, QUICK_VIEWS) if options.quick else (objects // 2, VIEWS)
+    ways = {name: way for name, way in WAYS.items() if name in QUICK_WAYS or not options.quick}
+    for name in WAYS.keys() - ways.keys():
+        print(f"{json.dumps(WAYS[name])}: not run: --quick leaves it to the whole run", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        shapes, views = (0, QUICK_VIEWS) if options.quick else (objects // 2, VIEWS)
         few, many = _meshes(place / "few", 1), _meshes(place / "many", objects - shapes)
         tiny = {"count": 0, "views": 1, "size_px": 16}
         real = {"count": shapes, "views": views, "size_px": options.size_px}
-        _timed(place / "compiled", few, tiny | {"count": 1}, {})  # what is compiled is in the cache from here on
-        start = {name: _timed(place / f"start_{name}", few, tiny, way) for name, way in WAYS.items()}
-        whole = {name: _timed(place / name, many, real, way) for name, way in WAYS.items()}
+        _timed(place / "compiled", few, tiny | {"count": min(shapes, 1)}, {})  # into the cache, for all that follow
+        start = {name: _timed(place / f"start_{name}", few, tiny, way) for name, way in ways.items()}
+        whole = {name: _timed(place / name, many, real, way) for name, way in ways.items()}
     print(json.dumps(ratios(start, whole)) if options.json else table(start, whole, objects * views))
     return 0
 
 
 def ratios(start: Seconds, whole: Seconds) -> dict[str, float | None]:
-    """What `--json` prints, of the seconds by the names of `WAYS`."""
+    """What `--json` prints, of the seconds by those names of `WAYS` that ran."""
     one, flat = whole["1"], {}
     for name in list(WAYS)[1:]:
-        flat[name] = _over(one, whole[name])
-        flat[f"{name}_without_start"] = _over(_less(one, start["1"]), _less(whole[name], start[name]))
-    return flat | {f"start_{name}": _over(start[name], one) for name in WAYS}
+        flat[name] = _over(one, whole.get(name))
+        flat[f"{name}_without_start"] = _over(_less(one, start["1"]), _less(whole.get(name), start.get(name)))
+    return flat | {f"start_{name}": _over(start.get(name), one) for name in WAYS}
 
 
 def table(start: Seconds, whole: Seconds, samples: int) -> str:
@@ -82,7 +89,7 @@ def table(start: Seconds, whole: Seconds, samples: int) -> str:
         "| way | samples a second | to one process | without starting | starting, s |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name in WAYS:
+    for name in whole:
         rate = _over(samples, whole[name])
         cells = (rate, flat.get(name), flat.get(f"{name}_without_start"), start[name])
         lines.append(f"| {name} | {' | '.join('' if cell is None else f'{cell:.2f}' for cell in cells)} |")

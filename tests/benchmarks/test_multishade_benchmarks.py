@@ -22,6 +22,9 @@ def test_ratios_by_hand_and_null_for_what_did_not_run(rate):
         "workers_2": 1.4667, "workers_2_without_start": 2.0, "ray_2": None, "ray_2_without_start": None,
         "start_1": 0.0909, "start_workers_2": 0.2273, "start_ray_2": None,
     }  # fmt: skip
+    left_out = [{name: of[name] for name in rate.QUICK_WAYS} for of in (start, whole)]
+    assert rate.ratios(*left_out) == rate.ratios(start, whole)
+    assert rate.table(*left_out, 66) == rate.table(start, whole, 66).removesuffix("\n| ray_2 |  |  |  |  |")
     told = rate.table(start, whole, 66)
     assert "| 1 | 3.00 |  |  | 2.00 |" in told
     assert "| workers_2 | 4.40 | 1.47 | 2.00 | 5.00 |" in told
