@@ -14,7 +14,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 from maquette.synth.processes import in_processes
 
 try:
-    for _ in in_processes(time.sleep, [0, 600, 600, 600, 600], 2):
+    for _ in in_processes(time.sleep, [0, 9999, 9999, 9999, 9999], 2):
         print("one", flush=True)
 except KeyboardInterrupt:
     print("interrupted")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends Unix sign
 
 @pytest.fixture
 def working():
-    """The program, once a piece is made and both of its workers are at others; the leader of a group of processes."""
+    """The program, once a piece is made: the others would take its workers hours. It leads a group of processes."""
     environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM]
     pipe = subprocess.PIPE
