@@ -19,10 +19,9 @@ closes with 10 N a finger; friction 0.5 at all contacts, elliptic cones. One tri
     lift     gravity comes on within 0.2 s, and the gripper rises 100 mm within 1 s
     shake    15 mm at 3 Hz, along one horizontal axis and then the other, 1 s each; then 0.5 s of rest
 
-Held: both fingers touch the object, whose grasped point has moved by less than 20 mm in the gripper's frame, and which has
-turned in it by less than 45 degrees, since the fingers closed. Rates come with Wilson's 95 % interval. A grasp that was
-not found is a failure and counted by itself. `--json` prints one flat object; what could not run is null, with its
-reason on stderr.
+Held: both fingers touch the object, whose grasped point has moved by less than 20 mm in the gripper's frame, and which
+has turned in it by less than 45 degrees, since the fingers closed. Rates come with Wilson's 95 % interval. A grasp that
+was not found is a failure and counted by itself. `--json` prints one flat object; a ratio to a rate of zero is null.
 """
 
 import argparse

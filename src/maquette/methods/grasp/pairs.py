@@ -5,11 +5,11 @@ friction cones: with closing axis v, outward normals n_1 and n_2 and friction mu
 
     theta_1 = angle(v, -n_1),  theta_2 = angle(v, n_2),  max(theta_1, theta_2) <= atan(mu).
 
-Drawn are points of the surface; from each a line goes inward along its normal, every second one tilted by a random angle
-within the cone. It leaves the object where it passes through surface that faces along it; every such place is an opposite
-contact: across a cup's wall, and across the whole cup. A place's depth and normal are means over what the line passes
-there, weighted by opacity and by how near the middle of its reach it passes, o (1 - u^2): this is what makes single
-noisy normals harmless. (The weights are our choice.)
+Drawn are exposed points of the surface; from each a line goes inward along its normal, every second one tilted by a
+random angle within the cone. It leaves the object where it passes through exposed surface that faces along it; every
+such place is an opposite contact: across a cup's wall, and across the whole cup. A place's depth and normal are means
+over what the line passes there, weighted by opacity and by how near the middle of its reach it passes, o (1 - u^2), so
+that a single noisy normal does little harm. (The weights are our choice.)
 """
 
 import math
@@ -110,7 +110,7 @@ def _crossings(surface: Surface, origins: np.ndarray, lines: np.ndarray) -> tupl
     for k in range(2):
         axis = surface.axes[:, k] / surface.reach[:, k : k + 1]
         square += (origins @ axis.T + depth * (lines @ axis.T) - (points * axis).sum(1)) ** 2
-    weight = surface.opacity * np.maximum(1 - square, 0)
+    weight = surface.opacity * surface.exposed * np.maximum(1 - square, 0)
     weight[~np.isfinite(steep)] = 0
     return depth, facing, weight
 

@@ -1,20 +1,23 @@
 """Ranked grasps of a surface: hands that fit around its antipodal pairs.
 
-Around the closing axis of each pair the gripper approaches from several directions, straight in. It is opened as far as
-leaves most room between the object's contacts and what stands beside them. A hand is left out where fingers or palm, all
-along their straight way in, come nearer to a point of the surface than the least gap.
+Around the closing axis of each pair the gripper approaches from several directions, straight in. It is opened as far
+as leaves most room between the object's contacts and what stands beside them. A hand is left out where fingers or palm,
+all along their straight way in, come nearer to a point of the surface than the least gap.
 
-A grasp's score is the weighted mean of four numbers from 0 to 1, with the weights WEIGHTS (our choice, measured on
-objects that the benchmark doesn't use):
+A grasp's score is the weighted mean of four numbers from 0 to 1, with the weights WEIGHTS (our choice):
 
-    margin      1 - max(theta_1, theta_2) / atan(mu)        how far the contacts are from slipping
-    room        1 - width / widest                          how much of the opening is left
-    clearance   min(1, gap / (opening / 8))                 gap: the least distance of fingers and palm to the object
-    centrality  max(0, 1 - 2 |position - center| / diagonal)   weight that doesn't turn the object in the fingers
+    margin      1 - max(theta_1, theta_2) / atan(mu)           how far the contacts are from slipping
+    room        1 - width / widest                             how much of the opening is left
+    clearance   min(1, gap / (opening / 8))                    gap: least distance of fingers and palm to the object
+    centrality  max(0, 1 - |position - center| / radius)       near the center, weight hardly turns what is held
+
+with the surface's center, an average, and its radius, the distance of its furthest point.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -29,8 +32,9 @@ WEIGHTS = {"margin": 0.3, "room": 0.1, "clearance": 0.2, "centrality": 0.4}
 DRAWS = 1500
 APPROACHES = 12
 _FULL_CLEARANCE = 1 / 8  # of the opening
-_APART_RAD = math.radians(30)  # two grasps are distinct if they differ by this in an axis, or by ...
-_APART = 0.08  # of the diagonal in place
+_DIGITS = 4  # of a score; among equals the one with the larger gap comes first
+_APART_RAD = math.radians(45)  # two grasps are distinct if they differ by this in an axis, or by ...
+_APART = 0.15  # of the object's radius in place
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Grasp:
         normals: the surface's outward unit normals there.
         angles_rad: between the closing axis and the normals.
         gap: the least distance of fingers and palm to the object before closing.
-        score: the weighted mean of `parts`, 0 to 1.
+        score: the weighted mean of `parts`, 0 to 1, to four digits.
         parts: by the names in PARTS.
     """
 
@@ -98,6 +102,7 @@ def find_grasps(
     count: int = 10,
     draws: int = DRAWS,
     seed: int = 0,
+    weights: Mapping[str, float] = WEIGHTS,
 ) -> Plan:
     """Grasps of a surface, ranked; the module's page gives the equations. The same seed gives the same ones.
 
@@ -109,6 +114,7 @@ def find_grasps(
         count: of distinct grasps.
         draws: lines through the object that are tried.
         seed: of the draws.
+        weights: of the parts of the score, by the names in PARTS.
 
     Raises:
         InputError: a number out of its range.
@@ -122,13 +128,31 @@ def find_grasps(
     pairs = antipodal_pairs(surface, friction, gripper.least_width_mm * mm, gripper.widest_mm * mm, draws, seed)
     rejected = pairs.rejected | {"fingers meet the object": 0, "palm meets the object": 0}
     obstacles = _obstacles(surface, gripper.finger_width_mm * mm / 2)
-    center, diagonal = surface.center, surface.diagonal
-    found: list[Grasp] = []
-    for number in range(len(pairs.widths)):
-        found += _hands(pairs, number, obstacles, gripper, mm, surface.spacing / 2, rejected)
-    limits = (math.atan(friction), gripper.widest_mm * mm, gripper.opening_mm * mm * _FULL_CLEARANCE)
-    ranked = sorted((_scored(grasp, *limits, center, diagonal) for grasp in found), key=lambda grasp: -grasp.score)
-    return Plan(tuple(_distinct(ranked, count, _APART * diagonal)), len(ranked), rejected, unit_mm)
+    found = [_hands(pairs, k, obstacles, gripper, mm, surface.spacing / 2, rejected) for k in range(len(pairs.widths))]
+    hands = (
+        _Hands(*(np.concatenate([getattr(some, name) for some in found]) for name in _Hands._fields)) if found else None
+    )
+    if hands is None or len(hands.pair) == 0:
+        return Plan((), 0, rejected, unit_mm)
+    parts = _parts(pairs, hands, math.atan(friction), gripper, mm, surface)
+    scores = sum((weights[name] * parts[name] for name in PARTS), np.zeros(len(hands.pair)))
+    # Rounded, or the last bits of a turned splat would decide between hands that are equally good.
+    scores = scores.round(_DIGITS)
+    ranked = np.lexsort((-(hands.gap / surface.radius).round(_DIGITS), -scores))
+    chosen = _distinct(pairs, hands, ranked, count, _APART * surface.radius)
+    grasps = tuple(
+        _grasp(pairs, hands, k, float(scores[k]), {name: float(parts[name][k]) for name in PARTS}) for k in chosen
+    )
+    return Plan(grasps, len(ranked), rejected, unit_mm)
+
+
+class _Hands(NamedTuple):
+    """Hands that fit: the number of the pair, the approach (n, 3), the opening and the gap."""
+
+    pair: np.ndarray
+    approach: np.ndarray
+    opening: np.ndarray
+    gap: np.ndarray
 
 
 def _obstacles(surface: Surface, half_finger: float) -> np.ndarray:
@@ -143,8 +167,8 @@ def _obstacles(surface: Surface, half_finger: float) -> np.ndarray:
 
 def _hands(
     pairs: Pairs, number: int, obstacles: np.ndarray, gripper: Gripper, mm: float, blur: float, rejected: dict[str, int]
-) -> list[Grasp]:
-    """The grasps of one pair whose hand fits, not yet scored; counts those that don't.
+) -> _Hands:
+    """The hands of one pair that fit; counts those that don't.
 
     Args:
         pairs, number: which pair.
@@ -155,40 +179,25 @@ def _hands(
         rejected: by the reason; added to.
     """
     least = gripper.least_gap_mm * mm
-    contacts, closing, width = pairs.contacts[number], pairs.closing[number], float(pairs.widths[number])
-    position = contacts.mean(0)
+    closing, held = pairs.closing[number], float(pairs.widths[number]) / 2
     first = pairs.tangents[number] - closing * (closing @ pairs.tangents[number])
     first /= np.linalg.norm(first)
     second = np.cross(closing, first)
-    offsets = obstacles - position
-    x, p, q = offsets @ closing, offsets @ first, offsets @ second
+    offsets = obstacles - pairs.contacts[number].mean(0)
+    away, p, q = np.abs(offsets @ closing), offsets @ first, offsets @ second
     angle = 2 * math.pi * np.arange(APPROACHES)[:, None] / APPROACHES
     y, z = np.sin(angle) * p - np.cos(angle) * q, np.cos(angle) * p + np.sin(angle) * q
-    finger_gap, half = _finger_gap(np.abs(x), y, z, width / 2, gripper, mm, blur)
-    palm = (np.abs(x) < gripper.opening_mm * mm / 2 + gripper.finger_thickness_mm * mm + least) & (
+    finger_gap, half = _finger_gap(away, y, z, held, gripper, mm, blur)
+    palm = (away < gripper.opening_mm * mm / 2 + gripper.finger_thickness_mm * mm + least) & (
         np.abs(y) < gripper.palm_width_mm * mm / 2 + least + blur
     )
     palm_gap = np.where(palm, z, np.inf).min(1) + gripper.finger_length_mm * mm
     rejected["fingers meet the object"] += int((finger_gap < least).sum())
     rejected["palm meets the object"] += int(((finger_gap >= least) & (palm_gap < least)).sum())
-    hands = []
-    for k in np.flatnonzero(np.minimum(finger_gap, palm_gap) >= least):
-        approach = np.cos(angle[k]) * first + np.sin(angle[k]) * second
-        hands.append(
-            Grasp(
-                position,
-                np.stack([closing, np.cross(approach, closing), approach], 1),
-                width,
-                2 * float(half[k]),
-                contacts,
-                pairs.normals[number],
-                (float(pairs.angles_rad[number, 0]), float(pairs.angles_rad[number, 1])),
-                float(min(finger_gap[k], palm_gap[k])),
-                0.0,
-                {},
-            )
-        )
-    return hands
+    gap = np.minimum(finger_gap, palm_gap)
+    fits = np.flatnonzero(gap >= least)
+    approach = np.cos(angle[fits]) * first + np.sin(angle[fits]) * second
+    return _Hands(np.full(len(fits), number), approach, 2 * half[fits], gap[fits])
 
 
 def _finger_gap(
@@ -216,30 +225,50 @@ def _finger_gap(
     return np.minimum(half - q_0, q_1 - thickness - half), half
 
 
-def _scored(grasp: Grasp, cone: float, widest: float, ample: float, center: np.ndarray, diagonal: float) -> Grasp:
-    away = float(np.linalg.norm(grasp.position - center))
-    parts = {
-        "margin": 1 - max(grasp.angles_rad) / cone,
-        "room": 1 - grasp.width / widest,
-        "clearance": min(1.0, grasp.gap / ample),
-        "centrality": max(0.0, 1 - 2 * away / diagonal),
+def _parts(
+    pairs: Pairs, hands: _Hands, cone: float, gripper: Gripper, mm: float, surface: Surface
+) -> dict[str, np.ndarray]:
+    """The four numbers of the score, of every hand."""
+    away = np.linalg.norm(pairs.contacts.mean(1) - surface.center, axis=1)
+    ample = gripper.opening_mm * mm * _FULL_CLEARANCE
+    return {
+        "margin": (1 - pairs.angles_rad.max(1) / cone)[hands.pair],
+        "room": (1 - pairs.widths / (gripper.widest_mm * mm))[hands.pair],
+        "clearance": np.minimum(1, hands.gap / ample),
+        "centrality": np.maximum(0, 1 - away / surface.radius)[hands.pair],
     }
-    return replace(grasp, parts=parts, score=sum(WEIGHTS[name] * parts[name] for name in PARTS))
 
 
-def _distinct(ranked: list[Grasp], count: int, apart: float) -> list[Grasp]:
+def _distinct(pairs: Pairs, hands: _Hands, ranked: np.ndarray, count: int, apart: float) -> list[int]:
     """The best ones, each in another place or turned another way than all better ones."""
-    chosen: list[Grasp] = []
+    places, closing = pairs.contacts.mean(1)[hands.pair], pairs.closing[hands.pair]
     least = math.cos(_APART_RAD)
-    for grasp in ranked:
-        alike = any(
-            np.linalg.norm(grasp.position - other.position) < apart
-            and abs(grasp.closing @ other.closing) > least
-            and grasp.approach @ other.approach > least
-            for other in chosen
+    chosen: list[int] = []
+    left = ranked
+    while len(left) and len(chosen) < count:
+        best = int(left[0])
+        chosen.append(best)
+        alike = (
+            (np.linalg.norm(places[left] - places[best], axis=1) < apart)
+            & (np.abs(closing[left] @ closing[best]) > least)
+            & (hands.approach[left] @ hands.approach[best] > least)
         )
-        if not alike:
-            chosen.append(grasp)
-            if len(chosen) == count:
-                break
+        left = left[~alike]
     return chosen
+
+
+def _grasp(pairs: Pairs, hands: _Hands, k: int, score: float, parts: dict[str, float]) -> Grasp:
+    number, approach = int(hands.pair[k]), hands.approach[k]
+    closing, angles = pairs.closing[number], pairs.angles_rad[number]
+    return Grasp(
+        pairs.contacts[number].mean(0),
+        np.stack([closing, np.cross(approach, closing), approach], 1),
+        float(pairs.widths[number]),
+        float(hands.opening[k]),
+        pairs.contacts[number],
+        pairs.normals[number],
+        (float(angles[0]), float(angles[1])),
+        float(hands.gap[k]),
+        score,
+        parts,
+    )

@@ -29,7 +29,7 @@ from maquette.types import Camera, Gaussians
 
 MOST_POINTS = 6000
 LEAST_POINTS = 16
-_VIEWS, _VIEW_PX = 40, 96
+_VIEWS, _VIEW_PX = 64, 96
 _NEIGHBOURS = 4
 _STRAY = 6.0  # times the usual distance to the neighbours, and a Gaussian floats
 _LEAST_COSINE = 0.1  # seen more sideways than this, a Gaussian's depth says little
@@ -61,8 +61,13 @@ class Surface:
 
     @property
     def diagonal(self) -> float:
-        """Of the box around the points."""
+        """Of the box around the points, along the frame's axes; it changes as the object turns."""
         return float(np.linalg.norm(np.ptp(self.points, axis=0)))
+
+    @property
+    def radius(self) -> float:
+        """The largest distance of a point to the center."""
+        return float(np.linalg.norm(self.points - self.center, axis=1).max())
 
     @property
     def spacing(self) -> float:
@@ -165,10 +170,7 @@ def _strays(points: np.ndarray) -> np.ndarray:
 def _oriented(
     gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Normals on the side from where they are seen, and which of them are seen at all.
-
-    What nothing sees is turned away from the middle; it is no contact.
-    """
+    """Normals on the side from where they are seen, and which of them are seen at all; the others stay as they are."""
     low, high = means.min(0), means.max(0)
     middle, size = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
     focal = 0.9 * _VIEW_PX / size
@@ -187,9 +189,7 @@ def _oriented(
         slack = thickness + (0.5 + np.sqrt(1 - np.minimum(facing**2, 1)) / np.maximum(np.abs(facing), 0.3)) / focal
         seen = (-local[:, 2] <= front + slack) & (front > 0) & (np.abs(facing) > _LEAST_COSINE)
         votes += np.where(seen, facing, 0)
-    outward = ((means - middle) * normals).sum(1)
-    sign = np.where(votes != 0, np.sign(votes), np.where(outward < 0, -1, 1))
-    return normals * sign[:, None], votes != 0
+    return normals * np.where(votes < 0, -1, 1)[:, None], votes != 0
 
 
 def _camera(place: np.ndarray, back: np.ndarray, focal: float) -> Camera:

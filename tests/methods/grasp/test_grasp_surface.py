@@ -1,0 +1,88 @@
+"""A splat's surface: which side is out, what can be touched, and what is left out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from grasp_discs import ball, box, cup, cylinder, discs, joined
+
+from maquette.errors import InputError
+from maquette.methods.grasp.surface import surface_of_gaussians, surface_of_points
+from maquette.types import Gaussians
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize(
+    ("points", "normals"),
+    [box((0.4, 0.6, 0.8)), cylinder(0.2, 1.0), ball(0.3), cup(0.35, 0.6, 0.08)],
+    ids=["box", "cylinder", "ball", "cup"],
+)
+def test_normals_get_the_side_that_is_out(points, normals):
+    surface = surface_of_gaussians(discs(points, normals, 0.03))
+    right = (surface.normals * normals).sum(1)
+    assert np.abs(right).min() > 0.999
+    # All of it, but where two faces of an edge lie within a pixel of each other.
+    assert (right[surface.exposed] > 0).mean() > 0.995
+    assert surface.exposed.mean() > 0.9
+
+
+def test_inside_walls_of_a_cup_look_at_its_axis():
+    points, normals = cup(0.35, 0.6, 0.08)
+    inside = np.linalg.norm(points[:, [0, 2]], axis=1) < 0.28
+    surface = surface_of_gaussians(discs(points, normals, 0.03))
+    walls = inside & (np.abs(normals[:, 1]) < 0.5)
+    assert surface.exposed[walls].mean() > 0.8  # the lowest of it is seen from few sides
+    walls &= surface.exposed
+    assert (surface.normals[walls] * points[walls]).sum(1).max() < 0
+
+
+def test_what_lies_inside_cannot_be_touched():
+    shell, core = box((0.6, 0.6, 0.6)), box((0.2, 0.2, 0.2))
+    surface = surface_of_gaussians(discs(*joined(shell, core), 0.03))
+    assert surface.exposed[: len(shell[0])].all()
+    assert not surface.exposed[len(shell[0]) :].any()
+
+
+def test_the_surface_is_where_the_opacity_falls_to_a_half():
+    points, normals = ball(0.3)
+    thick = discs(points, normals, 0.03)
+    thick = replace(thick, scale=torch.full_like(thick.scale, 0.03).index_fill(1, torch.tensor([2]), 0.02))
+    surface = surface_of_gaussians(replace(thick, opacity=torch.full((len(points),), 0.8)))
+    wanted = 0.3 + 0.02 * np.sqrt(2 * np.log(1.6))
+    assert np.linalg.norm(surface.points, axis=1) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_strays_and_faint_ones_are_left_out_and_counted():
+    points, normals = box((0.4, 0.6, 0.8))
+    gaussians = discs(*joined((points, normals), (np.array([[3.0, 0, 0], [0, -4.0, 0]]), normals[:2])), 0.03)
+    opacity = gaussians.opacity.clone()
+    opacity[:7] = 0.1
+    surface = surface_of_gaussians(replace(gaussians, opacity=opacity))
+    assert (surface.strays, surface.faint, len(surface.points)) == (2, 7, len(points) - 7)
+    assert surface.diagonal == pytest.approx(np.linalg.norm([0.4, 0.6, 0.8]), rel=0.05)
+
+
+def test_large_splats_are_thinned_without_holes(monkeypatch):
+    monkeypatch.setattr("maquette.methods.grasp.surface.MOST_POINTS", 400)
+    points, normals = box((0.4, 0.6, 0.8))
+    surface = surface_of_gaussians(discs(points, normals, 0.03))
+    assert len(surface.points) == 400 < len(points)
+    distance = np.linalg.norm(points[:, None] - surface.points[None], axis=-1)
+    assert (distance / surface.reach.min(1)).min(1).max() < 1.5
+
+
+def test_no_surface():
+    points, normals = box((0.4, 0.6, 0.8))
+    gaussians = discs(points, normals, 0.03)
+    with pytest.raises(InputError, match=r"0 Gaussians of opacity 0\.3"):
+        surface_of_gaussians(replace(gaussians, opacity=gaussians.opacity * 0.1))
+    with pytest.raises(InputError, match="one place"):
+        surface_of_gaussians(replace(gaussians, mean=gaussians.mean * 0))
+    with pytest.raises(InputError, match="16 points"):
+        surface_of_points(points[:3], normals[:3])
+    fields = ("mean", "scale", "rotation", "opacity", "sh")
+    nothing = Gaussians(**{name: getattr(gaussians, name)[:0] for name in fields})
+    with pytest.raises(InputError, match="0 Gaussians"):
+        surface_of_gaussians(nothing)
