@@ -30,6 +30,7 @@ FOV_DEG = 51.98948897809546  # of the images, ShapeNet-SRN's
 STRIDE = 32  # of the body
 _FIRST_OPACITY = -2.0  # logit; twelve Gaussians in a row, at this opacity, still show what lies behind them
 _DC = 0.28209479177387814  # the constant spherical harmonic
+_GROUP = 16  # channels that are normalised together
 _FIRST_GAIN = 0.1  # of the heads' last layers
 
 
@@ -153,6 +154,7 @@ class GSN(nn.Module):
                 layer_type="bottleneck",
             )
         )
+        _replace_batch_norms(self.body)
         for parameter in self.body.parameters():  # the layout that convolutions are a third faster in on CPUs
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -205,6 +207,17 @@ class GSN(nn.Module):
             torch.sigmoid(found["color"]),
             torch.sigmoid(found["opacity"][..., 0] + _FIRST_OPACITY),
         )
+
+
+def _replace_batch_norms(module: nn.Module) -> None:
+    """Norms over groups of channels instead: an image's splat mustn't depend on the images beside it."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            channels = child.num_features
+            groups = channels // _GROUP if channels % _GROUP == 0 else 1
+            setattr(module, name, nn.GroupNorm(groups, channels))
+        else:
+            _replace_batch_norms(child)
 
 
 def canonical_cube(config: GSNConfig) -> Gaussians:
