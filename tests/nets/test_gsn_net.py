@@ -103,17 +103,21 @@ def test_splats_are_sound_whatever_the_weights(factor):
 
 
 @torch.no_grad()
-def test_images_of_a_batch_do_not_see_each_other_once_it_is_trained():
-    net, batch = made().train(), images(4)
-    net(batch)  # statistics of its own
-    net.eval()
+@pytest.mark.parametrize("config", [TINY, replace(TINY, hidden=(16, 32, 32, 64))])
+def test_images_of_a_batch_do_not_see_each_other_not_even_in_training(config):
+    """Whichever images stand beside it, now or before, an image has its splat."""
+    net, batch = made(config=config).train(), images(4)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
     whole = net(batch)
     for index in range(4):
         alone = net(batch[index : index + 1])
         for name, value in vars(whole).items():
             torch.testing.assert_close(getattr(alone, name)[0], value[index], atol=1e-5, rtol=1e-5)
+    assert all(value.equal(before[name]) for name, value in net.state_dict().items())
+    assert net.eval()(batch).mean.equal(whole.mean)
     assert len(whole[1:3]) == 2
     assert whole[1:3].mean.equal(whole.mean[1:3])
+    assert not torch.allclose(whole.mean[0], whole.mean[1], atol=1e-4)
 
 
 @torch.no_grad()
