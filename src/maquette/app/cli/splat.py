@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     made = _gsn if options.method == "gsn" else _clone
     with _heard(photo.name) as said:
         gaussians, normals, added = made(options, photo, said)
-    _write(options, gaussians, normals)
+        _write(options, gaussians, normals)
     report = {
         "image": str(options.image),
         "splat": str(options.output),
