@@ -1,6 +1,7 @@
 """Grasps tried in MuJoCo: from a splat, from the true mesh, and at random.
 
-    python benchmarks/grasp_mujoco.py [--oracle-splat] [--weights NAME|DIR] [--quick] [--json] [--objects N] [--seed S]
+    python benchmarks/grasp_mujoco.py [--oracle-splat] [--weights NAME|DIR] [--quick] [--json] [--objects N]
+        [--seed S] [--picture PNG]
 
 Objects are procedural ones of all categories, of the split `test`, hammer and lamp among them, which no network trains
 on; each is scaled to a box of 150 mm diagonal. Everything gets the best grasp of one object and one trial:
@@ -31,6 +32,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -42,6 +45,8 @@ from scipy.spatial import ConvexHull, QhullError
 from maquette.errors import InputError
 from maquette.geometry.field import gradient
 from maquette.geometry.rotation import facing_rotation
+from maquette.io.files import write_bytes
+from maquette.io.images import encode_png
 from maquette.methods.grasp.gripper import Gripper
 from maquette.methods.grasp.plan import Plan, find_grasps
 from maquette.methods.grasp.surface import surface_of_gaussians, surface_of_points
@@ -118,17 +123,23 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     sources = _sources(options)
     trials: dict[str, list[tuple[str, Trial]]] = {name: [] for name in sources}
+    frames: list[np.ndarray] = []
     begun = time.perf_counter()
     objects = [(category, k) for k in range(options.objects) for category in CATEGORIES]
-    for number, (category, k) in enumerate(objects[:: options.every]):
+    for number, (category, k) in enumerate(objects):
         target = make_target(category, k, options.seed, SPLITS.index(options.split))
         for name, source in sources.items():
             pose = source(target)
-            trial = Trial("no grasp found") if pose is None else try_grasp(target, pose)
+            look = partial(_draw, frames) if options.picture and name == "oracle" and k == 0 else None
+            trial = Trial("no grasp found") if pose is None else try_grasp(target, pose, look)
             trials[name].append((category, trial))
         if sys.stderr.isatty():
-            print(f"\r{number + 1} of {len(objects[:: options.every])} objects", end="", file=sys.stderr)
+            print(f"\r{number + 1} of {len(objects)} objects", end="", file=sys.stderr)
     seconds = time.perf_counter() - begun
+    if options.picture and frames:
+        middle = len(frames) // 2
+        rows = [np.concatenate(frames[:middle], 1), np.concatenate(frames[middle : 2 * middle], 1)]
+        write_bytes(options.picture, encode_png(np.concatenate(rows)))
     print(json.dumps(flat(trials, seconds)) if options.json else table(trials, seconds))
     return 0
 
@@ -162,12 +173,15 @@ def convex_pieces(grid: np.ndarray, vertices: np.ndarray) -> list[np.ndarray]:
     """
     cells = grid.shape[0] - 1
     places = (vertices.astype(float) + 1) * cells / 2
+    nodes = places.round()
+    places = np.where(np.abs(places - nodes) < 1e-4, nodes, places)  # along the grid they are, but for single precision
     inside = np.argwhere(grid < 0)[:, ::-1].astype(float)
-    members: dict[tuple[int, int, int], list[np.ndarray]] = {}
+    members: dict[tuple[int, ...], list[np.ndarray]] = {}
+    touched: set[tuple[int, ...]] = set()
     for points in (places, inside):
         for shift in np.ndindex(2, 2, 2):  # what lies on a border belongs to both sides
-            on_border = np.abs(points / BLOCK - np.round(points / BLOCK)) < 1e-6
-            block = np.floor(points / BLOCK + 1e-7).astype(int) - np.array(shift)
+            on_border = points % BLOCK == 0
+            block = (points // BLOCK).astype(int) - np.array(shift)
             chosen = np.all(on_border | (np.array(shift) == 0), axis=1)
             order = np.lexsort(block[chosen].T)
             keys, sorted_points = block[chosen][order], points[chosen][order]
@@ -175,15 +189,15 @@ def convex_pieces(grid: np.ndarray, vertices: np.ndarray) -> list[np.ndarray]:
             for key, group in zip(np.split(keys, cuts), np.split(sorted_points, cuts), strict=True):
                 if len(group):
                     members.setdefault(tuple(int(v) for v in key[0]), []).append(group)
+        touched = touched or set(members)
     pieces = []
-    touched = {tuple(key) for key in np.floor(places / BLOCK + 1e-7).astype(int).tolist()}
-    for key in touched:
+    for key in sorted(touched):
         points = np.concatenate(members[key])
         try:
             hull = ConvexHull(points)
         except (QhullError, ValueError):  # flat: a neighbour holds it
             continue
-        if hull.volume > 0.05:  # of a cell; less is a sliver
+        if hull.volume > 1e-3:  # of a cell; less is a sliver
             pieces.append(points[hull.vertices] * (2 / cells) - 1)
     return pieces
 
@@ -259,8 +273,8 @@ def random_grasp(target: Target, most_draws: int = 200) -> Pose | None:
     return None
 
 
-def try_grasp(target: Target, pose: Pose) -> Trial:
-    """One trial, as the page says."""
+def try_grasp(target: Target, pose: Pose, look: Callable[[Any, Any], None] | None = None) -> Trial:
+    """One trial, as the page says; `look` is called with MuJoCo's model and data once the object should be lifted."""
     model = build_model(target, pose)
     data = mujoco.MjData(model)
     if _blocked(model, data, pose):
@@ -278,6 +292,8 @@ def try_grasp(target: Target, pose: Pose) -> Trial:
         mujoco.mj_step(model, data)
     model.opt.gravity[2] = -9.81
     _run(model, data, LIFT_S, lambda t: np.array([0, 0, LIFT_M * (1 - math.cos(math.pi * t / LIFT_S)) / 2]))
+    if look is not None:
+        look(model, data)
     for axis in range(2):
         swing = np.eye(3)[axis] * SHAKE_M
         _run(
@@ -375,6 +391,17 @@ def _run(model: Any, data: Any, seconds: float, path: Callable[[float], np.ndarr
         if path is not None:
             data.ctrl[:3] = path(data.time - start)
         mujoco.mj_step(model, data)
+
+
+def _draw(frames: list[np.ndarray], model: Any, data: Any) -> None:
+    """Add a picture of the gripper and what it holds, from the side on which the fingers are seen."""
+    camera = mujoco.MjvCamera()
+    camera.lookat[:] = data.body("object").xipos
+    camera.distance, camera.azimuth, camera.elevation = 0.42, 60, -20
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.35, 0.6
+    with mujoco.Renderer(model, 240, 240) as renderer:
+        renderer.update_scene(data, camera)
+        frames.append(renderer.render().copy())
 
 
 def _relative(data: Any, contact_local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -492,10 +519,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--objects", type=int, default=10, help="of each category; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the objects; default: %(default)s")
     parser.add_argument("--split", choices=SPLITS, default="test", help="whose seeds; others are for tuning")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="what the oracle's grasps lifted; MUJOCO_GL=egl")
     parser.add_argument("--quick", action="store_true", help="one object of every category; under a minute")
     parser.add_argument("--json", action="store_true", help="one flat object")
     options = parser.parse_args(argv)
-    options.every = 1
     if options.quick:
         options.objects = 1
     return options

@@ -72,16 +72,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _number(low: float, most: float, what: str) -> Callable[[str], float]:
-    """For `add_argument(type=...)`: above `low`, up to `most`."""
+def _positive(most: float, what: str) -> Callable[[str], float]:
+    """For `add_argument(type=...)`: above 0, up to `most`."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low < value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no {what}; it must lie above {low:g}, up to {most:g}")
+        if not 0 < value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {what}; it must lie above 0, up to {most:g}")
         return value
 
     return read
@@ -107,7 +107,7 @@ def _finger(text: str) -> tuple[float, float, float]:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    length = _number(0, _MOST_MM, "length in mm")
+    length = _positive(_MOST_MM, "length in mm")
     parser = Parser(
         "grasp", "Where a gripper with two parallel fingers could take hold of a splat's object; docs/grasping.md."
     )
@@ -130,7 +130,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="width, thickness and length of a finger; default: in proportion to the opening, 20x10x55 at 80",
     )
     parser.add_argument(
-        "--mu", type=_number(0, 10, "coefficient of friction"), default=0.5, help="friction; default: %(default)s"
+        "--mu", type=_positive(10.0, "coefficient of friction"), default=0.5, help="friction; default: %(default)s"
     )
     parser.add_argument(
         "--count", type=_whole(1, _MOST_COUNT), default=10, metavar="N", help="grasps at most; default: %(default)s"
