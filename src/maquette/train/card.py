@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +13,12 @@ import torch
 from maquette.errors import InputError
 from maquette.io.checkpoints import weights_folder
 from maquette.nets.rose import SvdConfig
+from maquette.synth import manifests
 from maquette.synth.dataset import read_manifest
+from maquette.synth.multiview import spec as multiview
+from maquette.synth.multiview.reading import Views
 from maquette.train.config import TrainConfig
+from maquette.train.gsn_config import GSNTraining
 from maquette.train.refiner_config import RefinerTraining
 from maquette.train.rose_config import RoseTraining
 from maquette.train.rose_data import describe_data
@@ -140,6 +145,68 @@ def describe_rose_run(
         "torch": torch.__version__,
         "diffusers": version("diffusers"),
         "before": None if init is None or is_svd else read_card(init),
+    }
+
+
+def describe_gsn_run(
+    name: str,
+    config: GSNTraining,
+    run: Path,
+    data: Path,
+    held_out: Path | None = None,
+    place: str = "cpu",
+    init: str | None = None,
+) -> dict[str, Any]:
+    """What a GSN was trained on, for how long, and its held-out scores; read from the run's log.
+
+    Weights that went on from others (`init`, a name or a folder) carry those' card as "before". What data without a
+    manifest may be used for isn't known here, so neither is a licence of weights that come of it.
+    """
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    seconds = sum(line["data_s"] + line["step_s"] for line in lines)
+    seen = describe_views(data)
+    return {
+        "name": name,
+        "method": "GSN: an image to Gaussians in one pass, as deviations from a cube",
+        "licence": "Apache-2.0" if seen.get("meshes") == () else "depends on the terms of the data",
+        "frame": "the photo's camera: x right, y up, z towards the viewer; origin in the object's middle",
+        "unit": "the diagonal of the object's box; the camera stands at `distance`",
+        "distance": config.net.distance,
+        "gaussians": config.net.count,
+        "cube": config.net.cube,
+        "blind": config.blind,
+        "seed": config.seed,
+        "steps": len(lines),
+        "images": sum(
+            phase.batch * (min(last, len(lines)) - min(first, len(lines))) for phase, first, last in config.spans()
+        ),
+        "views_of_an_image": config.views,
+        "precision": "bfloat16 convolutions" if config.bf16 else "float32",
+        "phases": [asdict(phase) for phase in config.phases],
+        "loss": asdict(config.loss),
+        "data": {"train": seen} | ({} if held_out is None else {"held_out": describe_views(held_out)}),
+        "hours": round(seconds / 3600, 2),
+        "waiting_for_data": round(sum(line["data_s"] for line in lines) / seconds, 3),
+        "held_out": [
+            {"step": line["step"]} | {k[4:]: round(v, 4) for k, v in line.items() if k.startswith("val_")}
+            for line in lines
+            if any(key.startswith("val_") for key in line)
+        ],
+        "hardware": _hardware(place),
+        "torch": torch.__version__,
+        "before": read_card(init) if init is not None else None,
+    }
+
+
+def describe_views(folder: Path) -> dict[str, Any]:
+    """The manifest of a data set of views; of one without, as ShapeNet-SRN is published, what its folders say."""
+    if (folder / manifests.NAME).exists():
+        return {"kind": multiview.KIND} | asdict(multiview.read_manifest(folder))
+    data = Views(folder)
+    kinds = Counter(f"{c}_{s}" if c else "of no category" for c, s in zip(data.categories, data.splits, strict=True))
+    return {
+        "kind": "a folder without a manifest, in the layout of ShapeNet-SRN",
+        "objects": dict(sorted(kinds.items())),
     }
 
 

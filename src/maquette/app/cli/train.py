@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from torch import Tensor
 
+    from maquette.train.gsn_config import GSNTraining
     from maquette.train.rose_config import RoseTraining
 
 
@@ -256,6 +257,95 @@ def _rose_config(
     return config, load_network(init, RoseConfig, Rose).state_dict()
 
 
+def gsn(
+    preset: Literal["small", "paper"] = "small",
+    run: Path | None = None,
+    data: Path = Path("runs/views"),
+    held_out: Path = Path("runs/views-held-out"),
+    export: Path | None = None,
+    device: str = "auto",
+    scale: float = 1.0,
+    seed: int = 0,
+    init: str | None = None,
+    distance: str = "auto",
+    ecd: float | None = None,
+) -> None:
+    """Train GSN, which makes a splat of one image. Datasets of views that are missing are generated first.
+
+    Args:
+        preset: "small" trains on a laptop's CPU, "paper" wants a GPU.
+        run: folder of the checkpoint and the log; `runs/gsn-PRESET` by default.
+        data: dataset of views, or ShapeNet-SRN's published cars or chairs.
+        held_out: dataset of views whose errors are logged after every phase; no gradient sees it.
+        export: where the trained weights go; `RUN/weights` by default.
+        device: cpu, cuda, or auto: cuda if there is one.
+        scale: multiplies the number of steps; 0.01 is a rehearsal.
+        seed: of initial weights, batches and turns.
+        init: weights to start from, a name or a folder; random ones if not given.
+        distance: of the cameras from the objects' middle; auto finds it in the data.
+        ecd: weight of the Extended Chamfer Distance; 0 leaves the second pass out, the preset's if not given.
+    """
+    from maquette.app.cli.parser import show_warnings_in_one_line
+    from maquette.app.predictors import resolve_device
+    from maquette.io.checkpoints import load_network, save_checkpoint
+    from maquette.io.files import require_writable
+    from maquette.nets.gsn import GSN, GSNConfig
+    from maquette.train.card import describe_gsn_run, read_card
+    from maquette.train.checkpoints import require_ready
+    from maquette.train.gsn import train_gsn
+    from maquette.train.views import prepare_views, require_fitting
+
+    show_warnings_in_one_line()
+    _check_options(scale, seed)
+    config = _gsn_config(preset, data, scale, seed, distance, ecd)
+    initial = None
+    if init is not None:
+        initial = load_network(init, GSNConfig, GSN).state_dict()
+        read_card(init)  # a card that can't be read is told now, not when the training is done
+    place = resolve_device(device)
+    run = run or Path(f"runs/gsn-{preset}")
+    target = export or run / "weights"
+    require_fitting(config, data, held_out)
+    require_ready(config, run, initial)
+    require_writable(target, "--export")
+    with _progress() as progress:
+        making = progress.add_task("data", total=None, note="")
+        prepare_views(data, held_out, config.net.distance, lambda note: progress.update(making, note=note))
+        progress.update(making, visible=False)
+        task = progress.add_task("train", total=config.steps, note="")
+
+        def report(line: dict[str, float]) -> None:
+            note = f", held out {line['val_psnr_db']:.2f} dB" if "val_psnr_db" in line else ""
+            progress.update(task, completed=line["step"], note=f"loss {line['loss']:.4f}{note}")
+
+        net = train_gsn(config, data, run, place, held_out, report=report, init=initial)
+    save_checkpoint(target, net.config, net.state_dict())
+    card = describe_gsn_run(target.name, config, run, data, held_out, place, init)
+    _finish(target, card, config.steps, run)
+
+
+def _gsn_config(preset: str, data: Path, scale: float, seed: int, distance: str, ecd: float | None) -> "GSNTraining":
+    """What is trained, for cameras as far away as the data's."""
+    from dataclasses import replace
+
+    from maquette.train.gsn_config import TRAINING
+    from maquette.train.views import distance_in
+
+    try:
+        far = None if distance == "auto" else float(distance)
+    except ValueError:
+        raise InputError(f"--distance is {distance!r}; it must be a number, or auto") from None
+    if ecd is not None and not 0 <= ecd < float("inf"):
+        raise InputError(f"--ecd is {ecd}; it must be 0 or more")
+    if data.exists() and not data.is_dir():
+        raise InputError(f"{data}: is a file; give a data set's folder, or one to make it in")
+    config = TRAINING[preset]
+    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
+    loss = config.loss if ecd is None else replace(config.loss, ecd=ecd)
+    net = replace(config.net, distance=distance_in(data) if far is None else far)
+    return replace(config, net=net, phases=phases, loss=loss, seed=seed)
+
+
 def _progress() -> "Progress":
     """What was done, as far as it is known; nothing where nobody looks."""
     from rich.console import Console
@@ -282,5 +372,5 @@ def _check_options(scale: float, seed: int) -> None:
 
 def main(argv: list[str]) -> int:
     """Entry point of the verb."""
-    run_typed({"nirne": nirne, "refiner": refiner, "rose": rose}, "maquette train", __doc__ or "", argv)
+    run_typed({"nirne": nirne, "refiner": refiner, "rose": rose, "gsn": gsn}, "maquette train", __doc__ or "", argv)
     return 0

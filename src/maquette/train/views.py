@@ -1,0 +1,91 @@
+"""The views that a GSN's training needs: made if they aren't there, and seen to fit before hours go into it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from maquette.errors import InputError
+from maquette.synth import manifests
+from maquette.synth.multiview.cameras import RADIUS
+from maquette.synth.multiview.objects import generate
+from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.spec import ViewsSpec, read_manifest
+from maquette.train.data import HELD_OUT_SEED
+from maquette.train.gsn_config import GSNTraining
+from maquette.train.gsn_data import distance_of
+
+TRAIN_SPEC = ViewsSpec(200, seed=101, views=16)
+HELD_OUT_SPEC = ViewsSpec(0, seed=HELD_OUT_SEED, val=4, test_views=26)
+
+
+def distance_in(folder: Path) -> float:
+    """How far the cameras of a data set stand from the origin, or will, if it isn't there yet.
+
+    A manifest tells; without one it is measured, to three digits.
+
+    Raises:
+        InputError: it holds no objects, or its cameras stand at several distances.
+    """
+    if not folder.exists():
+        return RADIUS
+    if (folder / manifests.NAME).exists():
+        return read_manifest(folder).radius
+    return float(f"{distance_of(Views(folder)):.3g}")
+
+
+def require_fitting(config: GSNTraining, data: Path, held_out: Path) -> None:
+    """See that what is there already fits every phase; what isn't there will.
+
+    Raises:
+        InputError: a folder is a file or holds no objects, images that don't shrink to a phase's size, fewer views than
+            a step compares, several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("GSN's training runs in one process; start it without torchrun or accelerate")
+    for folder, needed in ((data, config.views), (held_out, 2)):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; give a data set's folder, or one to make it in")
+        if folder.exists():
+            side, views = _size_of(folder)
+            for phase in config.phases:
+                if side % phase.size_px:
+                    raise InputError(
+                        f"{folder}: its images are {side} px; the phase needs a multiple of {phase.size_px}"
+                    )
+            if views < needed:
+                raise InputError(f"{folder}: its objects have {views} views; a step compares {needed}")
+
+
+def prepare_views(
+    data: Path, held_out: Path, radius: float = RADIUS, done: Callable[[str], None] = lambda _: None
+) -> None:
+    """Generate what is missing; a folder that has a manifest is completed as that says, but for one with meshes.
+
+    Args:
+        data: objects to train on; `TRAIN_SPEC` by default.
+        held_out: objects to measure errors on; `HELD_OUT_SPEC` by default.
+        radius: of the sphere that the cameras of what is made anew stand on.
+        done: told each object that is there.
+
+    Raises:
+        InputError: as `maquette.synth.multiview.objects.generate`.
+    """
+    for folder, default in ((held_out, HELD_OUT_SPEC), (data, TRAIN_SPEC)):
+        if (folder / manifests.NAME).exists():
+            spec = read_manifest(folder)
+        elif folder.exists():
+            continue  # somebody else's, such as ShapeNet-SRN
+        else:
+            spec = replace(default, radius=radius)
+        if not spec.meshes:  # whose folder isn't known here
+            generate(folder, spec, done=lambda task, folder=folder: done(f"{folder}: {task.name}"))
+
+
+def _size_of(folder: Path) -> tuple[int, int]:
+    """Side of the images and number of views of a data set's objects, by its manifest or by the first object."""
+    if (folder / manifests.NAME).exists():
+        spec = read_manifest(folder)
+        return spec.size_px, min(spec.view_count(task) for task in spec.tasks())
+    data = Views(folder)
+    return data.object(0, [0]).rgb.shape[-1], data.view_count(0)
