@@ -82,7 +82,7 @@ def try_out(check: Check) -> Finding:
 
 def list_checks() -> list[Check]:
     """Everything that is tried, what is required first."""
-    render, hf, onnx, scale = (f"pip install 'maquette[{extra}]'" for extra in ("render", "hf", "onnx", "scale"))
+    render, onnx, scale = (f"pip install 'maquette[{extra}]'" for extra in ("render", "onnx", "scale"))
     return [
         Check("python", "everything", do.python),
         Check("torch", "every network", do.torch_on_the_cpu),
@@ -93,6 +93,7 @@ def list_checks() -> list[Check]:
         Check("gif", "films as GIF", do.film_gif),
         Check("meshes", "meshes, isosurfaces", do.meshes),
         Check("diffusers", "--method rose", do.diffusers, apart=True),
+        Check("transformers", "splat, --method hf:FOLDER, train rose --preset svd", do.transformers, apart=True),
         *(Check(f"weights {name}", f"--weights {name}", do.weights(name)) for name in do.shipped_weights()),
         Check(
             "mp4",
@@ -107,14 +108,6 @@ def list_checks() -> list[Check]:
             for name, fix in _SPLATS_ON_CUDA.items()
         ),
         Check("mitsuba", "path-traced photos of the bench", do.mitsuba, required=False, apart=True, fix=render),
-        Check(
-            "transformers",
-            "--method hf:FOLDER, train rose --preset svd, the backbone of the bench's peers",
-            do.transformers,
-            required=False,
-            apart=True,
-            fix=hf,
-        ),
         Check("onnx", "maquette export", do.onnx, required=False, apart=True, fix=onnx),
         Check("onnxruntime", "--method onnx:FILE", do.onnxruntime, required=False, apart=True, fix=onnx),
         Check("viser", "maquette view", do.viser, required=False, apart=True, fix="pip install 'maquette[view]'"),

@@ -173,7 +173,7 @@ def shipped_weights() -> list[str]:
 
 def weights(name: str) -> Callable[[], str]:
     """The trial of shipped weights: they are given a small ball."""
-    trials = {"clone": _refiner_weights, "rose": _rose_weights}
+    trials = {"clone": _refiner_weights, "gsn": _gsn_weights, "rose": _rose_weights}
     return partial(trials.get(name.partition("-")[0], _nirne_weights), name)
 
 
@@ -195,6 +195,19 @@ def _rose_weights(name: str) -> str:
     method = Rose.from_pretrained(name, steps=1)
     normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
     return _described(method.net, method.net.config.size_px, normals, mask)
+
+
+def _gsn_weights(name: str) -> str:
+    import torch
+
+    from maquette.methods.gsn import GSN
+
+    mask = _ball()
+    method = GSN.from_pretrained(name)
+    found = method(mask[..., None].expand(-1, -1, 3).float().numpy() * 0.5, mask.numpy())
+    _expect(len(found) > 0 and bool(torch.isfinite(found.mean).all()), "the splat that they give isn't finite")
+    count = sum(parameter.numel() for parameter in method.net.parameters())
+    return f"{count / 1e6:.1f} million parameters, {len(found)} of {method.net.config.count} Gaussians seen"
 
 
 def _refiner_weights(name: str) -> str:
@@ -246,9 +259,11 @@ def transformers() -> str:
     """The classes that are used can be imported, and what of diffusers needs them."""
     import transformers
     from diffusers.pipelines.marigold.pipeline_marigold_normals import MarigoldNormalsPipeline
-    from transformers import CLIPVisionModelWithProjection, Dinov2Config
+    from transformers import CLIPVisionModelWithProjection, ResNetConfig, ResNetModel
 
-    _expect(Dinov2Config(hidden_size=8).hidden_size == 8, "its configurations don't hold their values")
+    small = ResNetConfig(embedding_size=8, hidden_sizes=[8] * 4, depths=[1] * 4)
+    count = sum(parameter.numel() for parameter in ResNetModel(small).parameters())
+    _expect(count > 0, "a network that it makes has no parameters")
     return f"{transformers.__version__}, {CLIPVisionModelWithProjection.__name__}, {MarigoldNormalsPipeline.__name__}"
 
 
