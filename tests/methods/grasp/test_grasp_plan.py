@@ -193,3 +193,17 @@ def test_the_usual_gripper_keeps_its_proportions():
     half = usual_gripper(40.0)
     assert (half.finger_width_mm, half.finger_length_mm, half.palm_width_mm) == (10.0, 22.5, 30.0)
     assert half.widest_mm == 38.0
+
+
+def test_averages_mend_noisy_normals():
+    points, normals = egg()
+    noise = np.random.default_rng(0).normal(0, math.radians(15), (len(points), 3))
+    noisy = normals + noise - normals * (noise * normals).sum(1, keepdims=True)
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    pairs = antipodal_pairs(splat_surface(points, noisy), 0.7, 0.02, 2.0, 300)
+    nearest = np.linalg.norm(pairs.contacts[:, :, None] - points, axis=-1).argmin(-1)
+    single = np.degrees(np.arccos(np.clip((noisy * normals).sum(1), -1, 1)))
+    averaged = np.degrees(np.arccos(np.clip((pairs.normals * normals[nearest]).sum(-1), -1, 1)))
+    assert len(pairs.widths) > 100
+    assert single.mean() > 15
+    assert averaged.mean() < 0.5 * single.mean()

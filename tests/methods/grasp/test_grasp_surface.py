@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_normals_get_the_side_that_is_out(points, normals):
     surface = surface_of_gaussians(discs(points, normals, 0.03))
     right = (surface.normals * normals).sum(1)
-    assert np.abs(right).min() > 0.999
+    assert np.abs(right).min() > 0.97
     # All of it, but where two faces of an edge lie within a pixel of each other.
     assert (right[surface.exposed] > 0).mean() > 0.995
     assert surface.exposed.mean() > 0.9

@@ -71,7 +71,9 @@ def antipodal_pairs(
     order = order[surface.exposed[order]]
     tilts, turns = cone * np.sqrt(random.random(draws)), 2 * math.pi * random.random(draws)
     tilts[::2] = 0
-    rejected = dict.fromkeys(("no opposite side", "too wide", "too thin", "outside the friction cone"), 0)
+    rejected: dict[str, int] = dict.fromkeys(
+        ("no opposite side", "too wide", "too thin", "outside the friction cone"), 0
+    )
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     if len(order) == 0:
         return _packed(found, rejected)

@@ -9,6 +9,11 @@ deeper than the median depth at its pixel is seen from there, and votes for the 
 
     n <- n sign(sum_seen n.d)
 
+Then single noisy normals are mended by their nearest neighbours j, weighted by opacity and by likeness, so that edges
+and the two sides of a wall stay apart:
+
+    n_i <- sum_j o_j max(0, n_i.n_j)^2 n_j, made unit
+
 Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
 of the object: nothing can touch it there, and it is no contact, but still in the way. (This is our choice; so are the
 other rules of this module.)
@@ -20,7 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
@@ -31,6 +36,7 @@ MOST_POINTS = 6000
 LEAST_POINTS = 16
 _VIEWS, _VIEW_PX = 64, 96
 _NEIGHBOURS = 4
+_MENDING = 8  # neighbours that mend a normal
 _STRAY = 6.0  # times the usual distance to the neighbours, and a Gaussian floats
 _LEAST_COSINE = 0.1  # seen more sideways than this, a Gaussian's depth says little
 
@@ -98,11 +104,8 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
             f"the splat has {int(opaque.sum())} Gaussians of opacity {least_opacity:g} or more; a surface takes"
             f" {LEAST_POINTS}"
         )
-    mean, scale = _array(gaussians.mean)[_array(opaque) > 0], _array(gaussians.scale)[_array(opaque) > 0]
-    turn, opacity = (
-        _array(quaternion_to_matrix(gaussians.rotation.double()))[_array(opaque) > 0],
-        _array(gaussians.opacity)[_array(opaque) > 0],
-    )
+    kinds = (gaussians.mean, gaussians.scale, quaternion_to_matrix(gaussians.rotation.double()), gaussians.opacity)
+    mean, scale, turn, opacity = (_array(value[opaque]) for value in kinds)
     order = np.argsort(scale, axis=1, kind="stable")
     axes = np.take_along_axis(turn.transpose(0, 2, 1), order[..., None], axis=1)  # thinnest first
     level = np.sqrt(2 * np.log(np.maximum(2 * opacity, 1)))
@@ -113,9 +116,11 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
     if len(chosen) > MOST_POINTS:
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:MOST_POINTS])
     normals, exposed = _oriented(gaussians, mean[chosen], axes[chosen, 0], scale.min(1)[chosen])
+    places = mean[chosen] + normals * reach[chosen, :1]
+    normals = _mended(places, normals, opacity[chosen] * exposed)
     return _with_neighbours(
         Surface(
-            mean[chosen] + normals * reach[chosen, :1],
+            places,
             normals,
             axes[chosen, 1:],
             reach[chosen, 1:],
@@ -155,15 +160,24 @@ def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
 
 def _with_neighbours(surface: Surface) -> Surface:
     """Let every point reach its neighbours, so that no line slips through between them."""
-    distance = cKDTree(surface.points).query(surface.points, k=_NEIGHBOURS + 1)[0][:, -1]
+    distance = KDTree(surface.points).query(surface.points, k=_NEIGHBOURS + 1)[0][:, -1]
     if not surface.diagonal > 0 or not distance.max() > 0:
         raise InputError("the points of the surface lie in one place")
     return replace(surface, reach=np.maximum(surface.reach, distance[:, None]))
 
 
+def _mended(points: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Normals with sides, averaged over themselves and their neighbours; those of weight 0 mend none."""
+    _, near = KDTree(points).query(points, k=min(_MENDING + 1, len(points)))
+    alike = np.maximum(np.einsum("ik,ijk->ij", normals, normals[near]), 0) ** 2
+    mean = np.einsum("ij,ijk->ik", alike * weights[near], normals[near])
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    return np.where(length > 1e-6, mean / np.maximum(length, 1e-6), normals)
+
+
 def _strays(points: np.ndarray) -> np.ndarray:
     """Points much further from their neighbours than is usual."""
-    distance = cKDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, 1:].mean(1)
+    distance = KDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, 1:].mean(1)
     return distance > _STRAY * max(float(np.median(distance)), 1e-12)
 
 
