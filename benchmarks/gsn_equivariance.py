@@ -91,19 +91,19 @@ def charts(found: Found, angles: list[int]) -> list[Chart]:
     ecd = {name: [error.ecd for error in errors] for name, errors in found.items()}
     first = next(iter(found))
     ecd[f"{first}, turn ignored"] = [error.ignored_ecd for error in found[first]]
-    axis = "turned by, degrees"
+    axis, xs = "turned by, degrees", [float(angle) for angle in angles]
     return [
-        Chart("Extended Chamfer Distance", axis, angles, ecd),
+        Chart("Extended Chamfer Distance", axis, xs, ecd),
         Chart(
             "PSNR of one splat against the other, seen from aside, dB",
             axis,
-            angles[1:],
+            xs[1:],
             {name: [error.aside_db for error in errors[1:]] for name, errors in found.items()},
         ),
         Chart(
             "PSNR against true views, dB",
             axis,
-            angles,
+            xs,
             {name: [error.true_db for error in errors] for name, errors in found.items()},
         ),
     ]

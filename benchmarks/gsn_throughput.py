@@ -6,7 +6,6 @@ run.
 Each case runs in a process of its own:
 
     net      a 128 x 128 image that is in memory, to Gaussians
-    folded   the same, the batch normalisations of its body folded into the convolutions before them
     render   net, and one 128 x 128 view of the splat
     unet     a stand-in for Splatter Image (arXiv 2312.13150, which reports 38 images a second on its GPU): diffusers'
              UNet2DModel of that size (128 channels times 1, 2, 2, 2; four blocks a level; attention at 16 pixels; 128 x
@@ -14,26 +13,26 @@ Each case runs in a process of its own:
 
 in float32 and in bfloat16 (autocast). Time is the median over passes of at least two seconds, and five, after three
 that warm up; --cpu-time takes the processor's time instead of the clock's, for one thread on a machine that does
-other things as well. Memory is, on a CPU, how far the process' largest resident set grew from before the network
-was built, so it holds the weights; on CUDA the most that was allocated. `speedup` is the U-Net's time, of the same
-device, threads and type, over the case's. --json prints one flat object of ratios. --quick: one thread, float32.
-Weights are drawn at random unless --weights names some, which changes no time.
+other things as well. Memory is how far the most that the process ever held lies above what it held before the
+network was built, weights included (Linux), or the most that was allocated (CUDA). `speedup` is the U-Net's time,
+of the same device, threads and type, over the case's. --json prints one flat object of ratios. --quick: one thread,
+float32. Weights are drawn at random unless --weights names some, which changes no time.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 SIZE_PX = 128
-CASES = ("net", "folded", "render", "unet")
+CASES = ("net", "render", "unet")
 TYPES = ("float32", "bfloat16")
 WARM_UP, LEAST_PASSES, LEAST_S = 3, 5, 2.0
 QUICK_WARM_UP, QUICK_PASSES, QUICK_S = 1, 2, 0.5
@@ -52,7 +51,7 @@ class Setting:
         return f"{self.device}{self.threads or ''}_{self.type}"
 
 
-Measured = dict[str, float]  # seconds, peak_mib, parameters, gflop
+Measured = dict[str, Any]  # seconds, peak_mib (None if it can't be told), parameters, gflop
 Found = dict[tuple[Setting, str], Measured | None]
 
 
@@ -72,15 +71,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def ratios(found: Found) -> dict[str, float | None]:
     """`net_cpu1_float32_speedup`, `..._memory`: each case against its setting's U-Net; None if one is missing."""
-    flat = {}
+    flat: dict[str, float | None] = {}
     for (setting, case), measured in found.items():
-        peer = found[setting, PEER]
         if case == PEER:
             continue
-        there = measured is not None and peer is not None
-        flat[f"{case}_{setting}_speedup"] = round(peer["seconds"] / measured["seconds"], 3) if there else None
-        flat[f"{case}_{setting}_memory"] = round(measured["peak_mib"] / peer["peak_mib"], 4) if there else None
+        seconds, memory = (_ratio(found[setting, PEER], measured, key) for key in ("seconds", "peak_mib"))
+        flat[f"{case}_{setting}_speedup"] = None if seconds is None else round(seconds, 3)
+        flat[f"{case}_{setting}_memory"] = None if memory is None else round(1 / memory, 4)
     return flat
+
+
+def _ratio(peer: Measured | None, measured: Measured | None, key: str) -> float | None:
+    if peer is None or measured is None or not peer[key] or not measured[key]:
+        return None
+    return peer[key] / measured[key]
 
 
 def table(found: Found) -> str:
@@ -97,10 +101,14 @@ def table(found: Found) -> str:
         speedup = flat.get(f"{case}_{setting}_speedup", 1.0)
         lines.append(
             f"| {setting} | {case} | {1000 * measured['seconds']:.2f} | {1 / measured['seconds']:.1f} |"
-            f" {'' if speedup is None else f'{speedup:.1f}'} | {measured['peak_mib']:.0f} |"
+            f" {_cell(speedup, 1)} | {_cell(measured['peak_mib'], 0)} |"
             f" {measured['parameters'] / 1e6:.1f} | {measured['gflop']:.1f} |"
         )
     return "\n".join(lines)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def measure(options: argparse.Namespace) -> Measured:
@@ -113,34 +121,22 @@ def measure(options: argparse.Namespace) -> Measured:
     if options.threads[0]:
         torch.set_num_threads(options.threads[0])
     torch.manual_seed(0)
-    before = _peak_mib(options.device)
+    before = _memory_mib(options.device, start=True)
     network, job = _unet() if options.case == PEER else _gsn(options.case, options.weights)
     network.to(options.device).eval()
     image = torch.rand(1, 3, SIZE_PX, SIZE_PX, device=options.device)
     kind = torch.device(options.device).type
     with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=options.type == "bfloat16"):
         seconds = _seconds(lambda: job(image), options)
-        peak = _peak_mib(options.device) - before
+        most = _memory_mib(options.device, start=False)
         with FlopCounterMode(display=False) as counter:
             network(image)
     return {
         "seconds": seconds,
-        "peak_mib": peak,
+        "peak_mib": None if before is None or most is None else most - before,
         "parameters": float(sum(parameter.numel() for parameter in network.parameters())),
         "gflop": counter.get_total_flops() / 1e9,
     }
-
-
-def fold(body: Any) -> None:
-    """Fold each batch normalisation of a `transformers` ResNet into the convolution before it, in place."""
-    from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    body.eval()
-    for module in body.modules():
-        layer, norm = getattr(module, "convolution", None), getattr(module, "normalization", None)
-        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            module.convolution, module.normalization = fuse_conv_bn_eval(layer, norm), nn.Identity()
 
 
 def _gsn(case: str, weights: str | None) -> tuple[Any, Callable[[Any], Any]]:
@@ -149,8 +145,6 @@ def _gsn(case: str, weights: str | None) -> tuple[Any, Callable[[Any], Any]]:
     from maquette.nets.gsn import GSN, PRESETS, camera_of
 
     net = GSN(PRESETS["small"]) if weights is None else load_gsn(weights)
-    if case == "folded":
-        fold(net.body)
     camera = camera_of(net.config, SIZE_PX)
     if case == "render":
         return net, lambda image: images_of_splat(net(image).gaussians(0), [camera])
@@ -206,13 +200,19 @@ def _seconds(job: Callable[[], Any], options: argparse.Namespace) -> float:
     return median(taken)
 
 
-def _peak_mib(device: str) -> float:
+def _memory_mib(device: str, start: bool) -> float | None:
+    """The most that this process held; at the start, what it holds, from which on the most is counted."""
     if device == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**20
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    if start:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel's way to forget the highest so far
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def _in_process(setting: Setting, case: str, options: argparse.Namespace) -> Measured | None:

@@ -1,6 +1,6 @@
 """Curves over one axis, drawn: what a bench's sweep becomes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -27,7 +27,7 @@ class Chart:
     title: str
     axis: str
     xs: Sequence[float]
-    curves: dict[str, Sequence[float]]
+    curves: Mapping[str, Sequence[float]]
 
 
 def draw_charts(charts: Sequence[Chart]) -> Image.Image:
