@@ -5,7 +5,7 @@
 `maquette.train.gsn.train_gsn` trains a tiny network in two phases, at half the size of the views and at all of it, both
 with the Extended Chamfer Distance and held-out errors at their end, as benchmarks/training_kills.py says: once without
 a disturbance, then being killed and started again. All of the checkpoint and the loss curve must be the undisturbed
-ones to the last bit.
+ones to the last bit. Numba's semaphore outlives whoever is killed; Python clears it away at the end, and says so.
 
 `--quick` kills four times. `--json` prints one flat object: `kills`, `while_working` (kills that met the training
 before it had ended), `in_first_phase` (those of them before the second phase began), `runs`, `equal_weights` and
