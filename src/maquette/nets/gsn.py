@@ -160,7 +160,7 @@ class GSN(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         middle = max(config.hidden[-1] // 4, config.latent_channels)
         self.squeeze = nn.Sequential(
-            nn.Conv2d(config.hidden[-1], middle, 1),
+            nn.Conv2d(config.hidden[-1] + 3, middle, 1),
             nn.ReLU(),
             nn.Conv2d(middle, config.latent_channels, 3, padding=1),
             nn.ReLU(),
@@ -184,7 +184,9 @@ class GSN(nn.Module):
             image = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)
         image = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
         features = self.body(image).last_hidden_state
-        return self.squeeze(features).flatten(1)
+        # Norms over an image's own groups take its contrast away, and with it the object's colour: give it back.
+        colors = F.interpolate(image, features.shape[-2:], mode="area")
+        return self.squeeze(torch.cat([features, colors], 1)).flatten(1)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Splats:
         """A splat of every image.
