@@ -33,11 +33,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import mujoco
 import numpy as np
 import torch
 from scipy.spatial import ConvexHull, QhullError
@@ -50,13 +50,16 @@ from maquette.io.images import encode_png
 from maquette.methods.grasp.gripper import Gripper
 from maquette.methods.grasp.plan import Plan, find_grasps
 from maquette.methods.grasp.surface import surface_of_gaussians, surface_of_points
+from maquette.render.gbuffer import Solid
 from maquette.synth.categories import CATEGORIES, sample_thing
 from maquette.synth.multiview.cameras import CONDITION_VIEW, RADIUS, SPIRAL_VIEWS, look_at_origin, spiral_places
 from maquette.synth.multiview.making import TO_WORLD, Placed, draw, place_thing
 from maquette.synth.multiview.spec import HELD_OUT, SPLITS
+from maquette.synth.parts import Thing
 from maquette.synth.shapes import grid_mesh
 from maquette.types import Gaussians
 
+mujoco: Any = import_module("mujoco")  # its stubs leave most of it out
 OBJECT_MM = 150.0
 GRIPPER = Gripper(80.0)
 FRICTION, FORCE_N, DENSITY = 0.5, 10.0, 1000.0
@@ -148,13 +151,15 @@ def make_target(category: str, number: int, seed: int = 0, split: int = 2) -> Ta
     """A test object as `maquette dataset views` draws it, scaled, with its convex pieces."""
     where = [seed, crc32(category.encode()), split, number, 0]
     placed = place_thing(sample_thing(category, np.random.default_rng(where)))
+    assert isinstance(placed.tracer, Solid)
     metres = OBJECT_MM / 1000
-    vertices, faces = grid_mesh(placed.tracer.grid)
+    grid = placed.tracer.grid
+    vertices, faces = grid_mesh(grid)
 
     def to_world(points: np.ndarray) -> np.ndarray:
         return metres * placed.scale * (points - placed.middle) @ TO_WORLD.T
 
-    pieces = [to_world(piece) for piece in convex_pieces(placed.tracer.grid, vertices)]
+    pieces = [to_world(piece) for piece in convex_pieces(grid, vertices)]
     pose = look_at_origin(spiral_places(SPIRAL_VIEWS, RADIUS)[CONDITION_VIEW : CONDITION_VIEW + 1])[0]
     corners = to_world(vertices)[faces]
     volume = abs(float(np.einsum("ij,ij->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])))) / 6
@@ -214,8 +219,9 @@ def surface_samples(target: Target, count: int) -> tuple[np.ndarray, np.ndarray]
     points = (corners[chosen] * weights[..., None]).sum(1)
     scale = target.metres * target.placed.scale
     local = points @ TO_WORLD / scale + target.placed.middle
+    assert isinstance(target.placed.shape, Thing)
     field = target.placed.shape.field
-    normals = np.array([gradient(field, *place, 2e-3) for place in local]) @ TO_WORLD.T
+    normals = np.array([gradient(field, x, y, z, 2e-3) for x, y, z in local]) @ TO_WORLD.T
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return points, normals
 
@@ -311,7 +317,7 @@ def try_grasp(target: Target, pose: Pose, look: Callable[[Any, Any], None] | Non
     return Trial("held" if held else "not held", moved, turned)
 
 
-def build_model(target: Target, pose: Pose) -> mujoco.MjModel:
+def build_model(target: Target, pose: Pose) -> Any:
     """Object and gripper: fingers on slides, both on a base that three stiff actuators move."""
     spec = mujoco.MjSpec()
     spec.option.timestep = TIMESTEP_S
@@ -359,7 +365,7 @@ def _add_boxes(base: Any, rub: dict[str, Any]) -> None:
     box = {"type": mujoco.mjtGeom.mjGEOM_BOX, "contype": 2, "conaffinity": 1, **rub}
     base.add_geom(
         name="palm", size=palm.tolist(), pos=[0, 0, -g.finger_length_mm / 1000 - 0.02], mass=1.0,
-        rgba=[0.3, 0.3, 0.35, 1], **box,
+        rgba=[0.3, 0.3, 0.35, 0.4], **box,
     )  # fmt: skip
     half = np.array([g.finger_thickness_mm, g.finger_width_mm, g.finger_length_mm + g.tip_mm]) / 2000
     for name, side in (("left", -1), ("right", 1)):
@@ -397,11 +403,13 @@ def _draw(frames: list[np.ndarray], model: Any, data: Any) -> None:
     """Add a picture of the gripper and what it holds, from the side on which the fingers are seen."""
     camera = mujoco.MjvCamera()
     camera.lookat[:] = data.body("object").xipos
-    camera.distance, camera.azimuth, camera.elevation = 0.42, 60, -20
+    camera.distance, camera.azimuth, camera.elevation = 0.3, 60, -20
     model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.35, 0.6
     with mujoco.Renderer(model, 240, 240) as renderer:
         renderer.update_scene(data, camera)
-        frames.append(renderer.render().copy())
+        frame = renderer.render().copy()
+    frame[(frame == 0).all(-1)] = 255  # nothing is there
+    frames.append(frame)
 
 
 def _relative(data: Any, contact_local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

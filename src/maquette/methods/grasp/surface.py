@@ -9,14 +9,15 @@ deeper than the median depth at its pixel is seen from there, and votes for the 
 
     n <- n sign(sum_seen n.d)
 
+Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
+of the object: nothing can touch it there, and it is no contact, but still in the way.
+
 Then single noisy normals are mended by their nearest neighbours j, weighted by opacity and by likeness, so that edges
 and the two sides of a wall stay apart:
 
     n_i <- sum_j o_j max(0, n_i.n_j)^2 n_j, made unit
 
-Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
-of the object: nothing can touch it there, and it is no contact, but still in the way. (This is our choice; so are the
-other rules of this module.)
+(These rules are our choice.)
 """
 
 import math
