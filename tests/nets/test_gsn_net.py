@@ -150,7 +150,7 @@ def test_parameters_are_as_many_as_the_formula_says(name, million, heads_million
         net = GSN(config)
     heads = sum((config.latent + 1) * config.width + (config.width + 1) * config.count * k for k in (3, 3, 4, 3, 1))
     middle = max(config.hidden[-1] // 4, config.latent_channels)
-    squeeze = (config.hidden[-1] + 1) * middle + (9 * middle + 1) * config.latent_channels
+    squeeze = (config.hidden[-1] + 3 + 1) * middle + (9 * middle + 1) * config.latent_channels
     body = sum(p.numel() for p in net.body.parameters())
     assert sum(p.numel() for p in net.heads.parameters()) == heads == pytest.approx(heads_million * 1e6, rel=0.01)
     assert sum(p.numel() for p in net.squeeze.parameters()) == squeeze
