@@ -27,7 +27,7 @@ from maquette.methods.gsn_framing import Shown, show
 from maquette.nets.gsn import GSN as GSNNet
 from maquette.nets.gsn import GSNConfig, camera_of
 from maquette.render.splat.rasterize import rasterize
-from maquette.types import Camera, Gaussians, Photo
+from maquette.types import Camera, Gaussians, Photo, RenderOutput
 
 LEAST_OPACITY = 1 / 255  # what is fainter changes no 8-bit pixel
 _REACH = 0.1  # of the neighbourhood that tells a Gaussian's outer side, in diagonals of the object
@@ -84,7 +84,7 @@ class GSN:
         Raises:
             InputError: another shape or type, values out of their range, or no object.
         """
-        return self._splat(self.show(rgb, mask))
+        return self.gaussians(self.show(rgb, mask))
 
     def show(self, rgb: np.ndarray, mask: np.ndarray | None = None, name: str = "picture") -> Shown:
         """What the network is shown of a picture; arguments and errors as those of a call."""
@@ -105,7 +105,7 @@ class GSN:
     def result(self, shown: Shown) -> SplatResult:
         """The splat of what `show` made of a picture, with its camera, a confidence and warnings."""
         start = time.perf_counter()
-        gaussians = self._splat(shown)
+        gaussians = self.gaussians(shown)
         seconds = time.perf_counter() - start
         confidence = confidence_of(*self.agreement(shown, gaussians))
         return SplatResult(gaussians, self.camera(shown), confidence, shown.warnings, seconds)
@@ -123,15 +123,12 @@ class GSN:
         Returns:
             The intersection of both silhouettes over their union; the PSNR of the colours on the picture's object, dB.
         """
-        image, mask = shown.image.permute(1, 2, 0), shown.mask
-        seen = rasterize(gaussians, camera_of(self.net.config, len(mask)), background=torch.ones(3))
-        silhouette = seen.alpha.cpu() > 0.5
-        union = int((silhouette | mask).sum())
-        overlap = int((silhouette & mask).sum()) / union if union else 0.0
-        error = (seen.color.cpu() - image)[mask].square().mean()
-        return overlap, float(-10 * error.clamp_min(1e-10).log10())
+        camera = camera_of(self.net.config, len(shown.mask))
+        seen = rasterize(gaussians, camera, background=torch.ones(3))
+        return agreement_of(seen, shown.image.permute(1, 2, 0), shown.mask)
 
-    def _splat(self, shown: Shown) -> Gaussians:
+    def gaussians(self, shown: Shown) -> Gaussians:
+        """The splat of what `show` made of a picture, on the network's device: the pass that `__call__` makes."""
         with torch.inference_mode():
             found = self.net(shown.image[None].to(self.net.lattice)).gaussians(0)
         seen = found.opacity >= LEAST_OPACITY
@@ -185,6 +182,17 @@ def in_camera(gaussians: Gaussians, seen: Camera, real: Camera, depth: float) ->
     )
 
 
+def agreement_of(
+    seen: RenderOutput, image: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"]
+) -> tuple[float, float]:
+    """How a render on white agrees with an image; see `GSN.agreement`."""
+    silhouette = seen.alpha.cpu() > 0.5
+    union = int((silhouette | mask).sum())
+    overlap = int((silhouette & mask).sum()) / union if union else 0.0
+    error = (seen.color.cpu() - image)[mask].square().mean()
+    return overlap, float(-10 * error.clamp_min(1e-10).log10())
+
+
 def confidence_of(overlap: float, psnr: float) -> float:
     """Overlap times (1 - e), e the root mean square error of colours that a PSNR in dB means: how far, 0 to 1, a splat
     explains its own picture. Ours; `benchmarks/gsn_confidence.py` measures what it tells of views that nobody saw.
@@ -200,9 +208,9 @@ def _checked(
         raise InputError(f"{name}: is an array of {rgb.shape}; (height, width, 3 or 4) is needed")
     if rgb.dtype != np.uint8 and not np.issubdtype(rgb.dtype, np.floating):
         raise InputError(f"{name}: is an array of {rgb.dtype}; uint8, or floats from 0 to 1 are needed")
-    values = torch.from_numpy(np.ascontiguousarray(rgb)).float()
+    values = torch.from_numpy(rgb.astype(np.float32, order="C"))  # a copy: the array may be read-only
     if rgb.dtype == np.uint8:
-        values = values / 255
+        values = values.div_(255)
     elif not bool(((values >= 0) & (values <= 1)).all()):  # NaN compares false
         raise InputError(f"{name}: holds values that are NaN or not from 0 to 1; floats must be display values 0 to 1")
     where = None
@@ -211,7 +219,7 @@ def _checked(
             raise InputError(
                 f"{name}: its mask is an array of {mask.dtype} {mask.shape}; bool or uint8, {rgb.shape[:2]}, is needed"
             )
-        where = torch.from_numpy(np.ascontiguousarray(mask)) > 0
+        where = torch.from_numpy(mask.astype(np.bool_, order="C"))
     elif values.shape[2] == 4 and bool((values[..., 3] < 1).any()):
         where = values[..., 3] > 0.5
     return values[..., :3], where

@@ -130,18 +130,24 @@ def _as_it_is(rgb: Tensor, mask: Tensor, warnings: tuple[str, ...], window: Wind
     solid = window.cut(mask[None].float())
     if window.width > SIDE_PX:
         image, solid = resize(image, (SIDE_PX, SIDE_PX)), resize(solid, (SIDE_PX, SIDE_PX))
-    return Shown(image.contiguous(), solid[0] >= 0.5, window, (height, width), warnings)
+    return Shown(image.contiguous(), _covered(solid[0]), window, (height, width), warnings)
 
 
 def _cut(rgb: Tensor, mask: Tensor, name: str, warnings: tuple[str, ...]) -> Shown:
     """The square about the mask, white outside of it."""
     window = object_window(Photo(rgb, mask, name), margin=(1 / TYPICAL_EXTENT - 1) / 2)
     solid = window.cut(mask[None].float())
-    darkness = window.cut(1 - rgb.permute(2, 0, 1)) * solid
+    darkness = (1 - window.cut(rgb.permute(2, 0, 1))) * solid
     size = (SIDE_PX, SIDE_PX)
     cover = resize(solid, size)
     image = (1 - resize(darkness, size)).clamp(0, 1)
-    return Shown(image, cover[0] >= 0.5, window, (rgb.shape[0], rgb.shape[1]), warnings)
+    return Shown(image, _covered(cover[0]), window, (rgb.shape[0], rgb.shape[1]), warnings)
+
+
+def _covered(cover: Tensor) -> Tensor:
+    """Pixels that the object covers by half; of one that is thin everywhere, wherever it is at all."""
+    mask = cover >= 0.5
+    return mask if bool(mask.any()) else cover > 0
 
 
 def _is_framed(found: Tensor) -> bool:
