@@ -35,6 +35,7 @@ from maquette.io.files import atomic_path
 from maquette.synth.multiview.objects import generate
 
 STEP_DEG, QUICK_STEP_DEG = 15, 90
+MARKS_DEG = (45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)  # of the picture
 TRUE_VIEWS = 5
 
 Found = dict[str, list[TurnErrors]]  # by weights, one an angle
@@ -93,18 +94,20 @@ def charts(found: Found, angles: list[int]) -> list[Chart]:
     ecd[f"{first}, turn ignored"] = [error.ignored_ecd for error in found[first]]
     axis, xs = "turned by, degrees", [float(angle) for angle in angles]
     return [
-        Chart("Extended Chamfer Distance", axis, xs, ecd),
+        Chart("Extended Chamfer Distance", axis, xs, ecd, MARKS_DEG),
         Chart(
             "PSNR of one splat against the other, seen from aside, dB",
             axis,
             xs[1:],
             {name: [error.aside_db for error in errors[1:]] for name, errors in found.items()},
+            MARKS_DEG,
         ),
         Chart(
             "PSNR against true views, dB",
             axis,
             xs,
             {name: [error.true_db for error in errors] for name, errors in found.items()},
+            MARKS_DEG,
         ),
     ]
 

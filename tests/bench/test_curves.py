@@ -4,7 +4,16 @@ from math import inf, nan
 
 import pytest
 
-from maquette.bench.curves import COLOURS, HEIGHT_PX, MARGIN_PX, WIDTH_PX, Chart, draw_charts, value_range
+from maquette.bench.curves import (
+    COLOURS,
+    HEIGHT_PX,
+    MARGIN_PX,
+    WIDTH_PX,
+    Chart,
+    draw_charts,
+    round_numbers,
+    value_range,
+)
 
 
 def test_the_axis_begins_at_zero_unless_all_is_far_above_it():
@@ -33,3 +42,16 @@ def test_what_is_not_finite_leaves_a_gap():
     area = sheet.crop((MARGIN_PX, MARGIN_PX, MARGIN_PX + WIDTH_PX, MARGIN_PX + HEIGHT_PX))
     xs = [x for x in range(area.width) if any(area.getpixel((x, y)) == COLOURS[0] for y in range(area.height))]
     assert xs and max(xs) == pytest.approx(WIDTH_PX / 3, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (17.9, 20.4, [18, 18.5, 19, 19.5, 20]),
+        (-1.0, 1.1, [-1, -0.5, 0, 0.5, 1]),
+        (0.0, 0.0151, [0, 0.005, 0.01, 0.015]),
+    ],
+)
+def test_marks_are_round_numbers_within_the_axis(low, high, expected):
+    assert round_numbers(low, high) == pytest.approx(expected)

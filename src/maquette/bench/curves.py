@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
+from math import ceil, floor, isfinite, log10
 
 from PIL import Image, ImageDraw, ImageFont
 
 PAPER, INK, GRID = (255, 255, 255), (40, 40, 40), (225, 225, 225)
 COLOURS = ((31, 90, 180), (200, 80, 30), (30, 140, 70), (140, 60, 160), (140, 140, 140))
 WIDTH_PX, HEIGHT_PX, MARGIN_PX, ROW_PX = 420, 260, 52, 16
-TICKS = 5
+MOST_MARKS = 6
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Chart:
         axis: what lies along x.
         xs: of all curves.
         curves: by their names; what isn't finite is left out.
+        marks: where lines cross the x axis; by default at round numbers.
     """
 
     title: str
     axis: str
     xs: Sequence[float]
     curves: Mapping[str, Sequence[float]]
+    marks: Sequence[float] = ()
 
 
 def draw_charts(charts: Sequence[Chart]) -> Image.Image:
@@ -57,6 +59,17 @@ def value_range(chart: Chart) -> tuple[float, float]:
     return low, high + 0.05 * (high - low) if high > low else low + 1
 
 
+def round_numbers(low: float, high: float) -> list[float]:
+    """At most `MOST_MARKS` multiples of 1, 2 or 5 times a power of ten, from low to high."""
+    step = next(
+        factor * power
+        for power in (10.0 ** (floor(log10(high - low)) + more) for more in (-1, 0, 1))
+        for factor in (1, 2, 5)
+        if floor(high / (factor * power)) - ceil(low / (factor * power)) < MOST_MARKS
+    )
+    return [step * k for k in range(ceil(low / step), floor(high / step) + 1)]
+
+
 def _draw(draw: ImageDraw.ImageDraw, chart: Chart, left: int, names: list[str]) -> None:
     low, high = value_range(chart)
     first, last = min(chart.xs), max(chart.xs)
@@ -65,12 +78,12 @@ def _draw(draw: ImageDraw.ImageDraw, chart: Chart, left: int, names: list[str]) 
         across = (x - first) / max(last - first, 1e-9)
         return left + WIDTH_PX * across, MARGIN_PX + HEIGHT_PX * (1 - (y - low) / (high - low))
 
-    for tick in range(TICKS + 1):
-        x, y = first + (last - first) * tick / TICKS, low + (high - low) * tick / TICKS
+    for x in chart.marks or round_numbers(first, last):
         draw.line([place(x, low), place(x, high)], fill=GRID)
+        draw.text((place(x, low)[0] - 10, MARGIN_PX + HEIGHT_PX + 4), f"{x:.4g}", INK, _font(11))
+    for y in round_numbers(low, high):
         draw.line([place(first, y), place(last, y)], fill=GRID)
-        draw.text((place(x, low)[0] - 10, MARGIN_PX + HEIGHT_PX + 4), f"{x:.3g}", INK, _font(11))
-        draw.text((left - 40, place(first, y)[1] - 7), f"{y:.3g}", INK, _font(11))
+        draw.text((left - 40, place(first, y)[1] - 7), f"{y:.4g}", INK, _font(11))
     draw.rectangle([place(first, high), place(last, low)], outline=INK)
     draw.text((left, MARGIN_PX - 24), chart.title, INK, _font(13))
     draw.text((left + WIDTH_PX // 3, MARGIN_PX + HEIGHT_PX + 20), chart.axis, INK, _font(12))
