@@ -1,6 +1,6 @@
 """GSN: one image to Gaussians in one pass, as deviations from a canonical cube (arXiv 2409.07245).
 
-    image -> ResNet body (n, C, 7, 7) -> two convolutions -> latent (n, 2352) -> five parallel heads -> Splats
+    image -> ResNet body (n, C, 7, 7) -> two convolutions, and the image's colours -> latent (n, 2352) -> five parallel heads -> Splats
 
     S = {mu_bar + d_mu, s_bar * exp(d_s), r, c, alpha}
 
@@ -12,7 +12,9 @@ camera looks, unit the diagonal of the object's box. The camera stands at (0, 0,
 
 Ours to choose, as the paper is silent: a hidden layer per head, since one matrix from 2352 numbers to all parameters of
 4096 Gaussians has 135 million weights; the number of Gaussians; scales that deviate as factors, which keeps them
-positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids.
+positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids; norms over groups of
+channels instead of over batches, which would make a splat depend on its neighbours; and the image's own colours in the
+latent, which such norms take away.
 """
 
 import math
@@ -28,6 +30,7 @@ from maquette.types import Camera, Gaussians
 
 FOV_DEG = 51.98948897809546  # of the images, ShapeNet-SRN's
 STRIDE = 32  # of the body
+COLORS = 3  # channels of the latent that are the image itself
 _FIRST_OPACITY = -2.0  # logit; twelve Gaussians in a row, at this opacity, still show what lies behind them
 _DC = 0.28209479177387814  # the constant spherical harmonic
 _GROUP = 16  # channels that are normalised together
@@ -42,7 +45,8 @@ class GSNConfig:
         size_px: side of the images that the body sees; others are resampled. A multiple of 32.
         embedding, hidden, depths: of the ResNet body with bottleneck layers; ResNet-50 is 64,
             (256, 512, 1024, 2048), (3, 4, 6, 3).
-        latent_channels: of the latent, which has as many places as the body's map: 48 of 7 x 7 are 2352 numbers.
+        latent_channels: of the latent, which has as many places as the body's map: 48 of 7 x 7 are 2352 numbers. Three
+            of them are the image, averaged over each place.
         width: of the heads' hidden layer.
         side: Gaussians along an edge of the cube.
         cube: False predicts positions and scales from nothing instead of as deviations: the ablation.
@@ -68,6 +72,8 @@ class GSNConfig:
             raise InputError("a GSN's body has four stages: four values of hidden, four of depths")
         if min(*self.hidden, *self.depths, self.embedding, self.latent_channels, self.width, self.side) < 1:
             raise InputError("hidden, depths, embedding, latent_channels, width and side must be positive")
+        if self.latent_channels <= COLORS:
+            raise InputError(f"latent_channels is {self.latent_channels}; more than {COLORS}, the colours', are needed")
         if not self.distance > 0.5 or not self.most_scale > 1:
             raise InputError(
                 f"distance is {self.distance}, most_scale {self.most_scale}; more than 0.5 and 1 are needed"
@@ -160,10 +166,10 @@ class GSN(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         middle = max(config.hidden[-1] // 4, config.latent_channels)
         self.squeeze = nn.Sequential(
-            nn.Conv2d(config.hidden[-1] + 3, middle, 1),
+            nn.Conv2d(config.hidden[-1], middle, 1),
             nn.ReLU(),
-            nn.Conv2d(middle, config.latent_channels, 3, padding=1),
-            nn.ReLU(),
+            nn.Conv2d(middle, config.latent_channels - COLORS, 3, padding=1),
+            nn.GroupNorm(1, config.latent_channels - COLORS),
         )
         sizes = {"mean": 3, "scale": 3, "rotation": 4, "color": 3, "opacity": 1}
         self.heads = nn.ModuleDict({name: self._head(size) for name, size in sizes.items()})
@@ -175,7 +181,7 @@ class GSN(nn.Module):
             nn.init.zeros_(last.bias)
             with torch.no_grad():
                 last.weight.mul_(_FIRST_GAIN)
-        return nn.Sequential(nn.Linear(self.config.latent, self.config.width), nn.ReLU(), last)
+        return nn.Sequential(nn.Linear(self.config.latent, self.config.width), nn.SiLU(), last)
 
     def latent(self, image: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch latent"]:
         """What the heads are told: images in 0..1, display-encoded, on white; of any size."""
@@ -185,8 +191,8 @@ class GSN(nn.Module):
         image = (image * 2 - 1).contiguous(memory_format=torch.channels_last)
         features = self.body(image).last_hidden_state
         # Norms over an image's own groups take its contrast away, and with it the object's colour: give it back.
-        colors = F.interpolate(image, features.shape[-2:], mode="area")
-        return self.squeeze(torch.cat([features, colors], 1)).flatten(1)
+        colors = 2 * F.interpolate(image, features.shape[-2:], mode="area")
+        return torch.cat([self.squeeze(features), colors], 1).flatten(1)
 
     def forward(self, image: Float[Tensor, "batch 3 height width"]) -> Splats:
         """A splat of every image.
