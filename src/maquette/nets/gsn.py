@@ -1,6 +1,7 @@
 """GSN: one image to Gaussians in one pass, as deviations from a canonical cube (arXiv 2409.07245).
 
-    image -> ResNet body (n, C, 7, 7) -> two convolutions, and the image's colours -> latent (n, 2352) -> five parallel heads -> Splats
+    image -> ResNet body (n, C, 7, 7) -> two convolutions, beside them the image's colours -> latent (n, 2352)
+          -> five parallel heads -> Splats
 
     S = {mu_bar + d_mu, s_bar * exp(d_s), r, c, alpha}
 
@@ -12,9 +13,9 @@ camera looks, unit the diagonal of the object's box. The camera stands at (0, 0,
 
 Ours to choose, as the paper is silent: a hidden layer per head, since one matrix from 2352 numbers to all parameters of
 4096 Gaussians has 135 million weights; the number of Gaussians; scales that deviate as factors, which keeps them
-positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids; norms over groups of
-channels instead of over batches, which would make a splat depend on its neighbours; and the image's own colours in the
-latent, which such norms take away.
+positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids. Norms are over groups
+of channels: over batches, a splat would depend on its neighbours. They take an image's contrast away, so the latent
+holds the image's own colours, too.
 """
 
 import math
