@@ -13,9 +13,9 @@ camera looks, unit the diagonal of the object's box. The camera stands at (0, 0,
 
 Ours to choose, as the paper is silent: a hidden layer per head, since one matrix from 2352 numbers to all parameters of
 4096 Gaussians has 135 million weights; the number of Gaussians; scales that deviate as factors, which keeps them
-positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids. Norms are over groups
-of channels: over batches, a splat would depend on its neighbours. They take an image's contrast away, so the latent
-holds the image's own colours, too.
+positive, and within `most_scale`, which keeps them from needles; colours and opacities by sigmoids. Norms are over
+groups of channels: over batches, a splat would depend on its neighbours. They take an image's contrast away, so the
+latent holds the image's own colours, too.
 """
 
 import math
