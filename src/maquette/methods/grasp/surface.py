@@ -12,6 +12,10 @@ deeper than the median depth at its pixel is seen from there, and votes for the 
 Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
 of the object: nothing can touch it there, and it is no contact, but still in the way.
 
+The rounder a Gaussian is, the less its thinnest axis says. What says more is from where it is seen: the sum of those
+directions, made unit, is g. With the flatness f = 1 - s_1^2 / s_2^2 of the two smallest scales, a normal is
+f n + (1 - f) g, made unit: n for discs, g for balls.
+
 Then single noisy normals are mended by their nearest neighbours j, weighted by opacity and by likeness, so that edges
 and the two sides of a wall stay apart:
 
@@ -116,7 +120,8 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
     chosen = np.flatnonzero(kept)
     if len(chosen) > MOST_POINTS:
         chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:MOST_POINTS])
-    normals, exposed = _oriented(gaussians, mean[chosen], axes[chosen, 0], scale.min(1)[chosen])
+    flatness = 1 - (scale.min(1) / np.maximum(np.median(scale, axis=1), 1e-12))[chosen] ** 2
+    normals, exposed = _oriented(gaussians, mean[chosen], axes[chosen, 0], scale.min(1)[chosen], flatness)
     places = mean[chosen] + normals * reach[chosen, :1]
     normals = _mended(places, normals, opacity[chosen] * exposed)
     return _with_neighbours(
@@ -172,8 +177,12 @@ def _mended(points: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.
     _, near = KDTree(points).query(points, k=min(_MENDING + 1, len(points)))
     alike = np.maximum(np.einsum("ik,ijk->ij", normals, normals[near]), 0) ** 2
     mean = np.einsum("ij,ijk->ik", alike * weights[near], normals[near])
-    length = np.linalg.norm(mean, axis=1, keepdims=True)
-    return np.where(length > 1e-6, mean / np.maximum(length, 1e-6), normals)
+    return _unit(mean, normals)
+
+
+def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), otherwise)
 
 
 def _strays(points: np.ndarray) -> np.ndarray:
@@ -183,14 +192,14 @@ def _strays(points: np.ndarray) -> np.ndarray:
 
 
 def _oriented(
-    gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray
+    gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray, flatness: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Normals on the side from where they are seen, and which of them are seen at all; the others stay as they are."""
     low, high = means.min(0), means.max(0)
     middle, size = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
     focal = 0.9 * _VIEW_PX / size
     plain = replace(gaussians, sh=gaussians.sh[:, :1], albedo=None, features=None)
-    votes = np.zeros(len(means))
+    votes, seen_from = np.zeros(len(means)), np.zeros_like(means)
     for direction in sphere_directions(_VIEWS):
         camera = _camera(middle + size * direction, direction, focal)
         with torch.no_grad():
@@ -202,9 +211,12 @@ def _oriented(
         facing = normals @ direction
         # Within its pixel a plane seen at an angle changes its depth by the tangent of it.
         slack = thickness + (0.5 + np.sqrt(1 - np.minimum(facing**2, 1)) / np.maximum(np.abs(facing), 0.3)) / focal
-        seen = (-local[:, 2] <= front + slack) & (front > 0) & (np.abs(facing) > _LEAST_COSINE)
-        votes += np.where(seen, facing, 0)
-    return normals * np.where(votes < 0, -1, 1)[:, None], votes != 0
+        seen = (-local[:, 2] <= front + slack) & (front > 0)
+        votes += np.where(seen & (np.abs(facing) > _LEAST_COSINE), facing, 0)
+        seen_from += np.where(seen[:, None], direction, 0)
+    sided = normals * np.where(votes < 0, -1, 1)[:, None]
+    flat = flatness[:, None]
+    return _unit(flat * sided + (1 - flat) * _unit(seen_from, sided), sided), votes != 0
 
 
 def _camera(place: np.ndarray, back: np.ndarray, focal: float) -> Camera:
