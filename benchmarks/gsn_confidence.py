@@ -4,11 +4,11 @@
 
 DATA is a folder of `maquette dataset views`, of objects that the weights weren't trained on, with masks. Of each
 object, two views are given to the network, one at a time; the splat is compared with others of its views as the
-confidence compares it with the given one: overlap of silhouettes times one minus the error of colours. Printed: Spearman's rank
-correlation of both, and the unseen views' mean score among the thirds of the pictures of least, middle and most
-confidence. The peer is the best that can be said without looking at the picture, one number for all: a mean error of
-`constant`; `error` is that of the confidence, made straight by a line. --json prints one flat object; --quick takes an
-object of each category.
+confidence compares it with the given one: overlap of silhouettes times one minus the error of colours. Printed:
+Spearman's rank correlation of both, and the unseen views' mean score among the thirds of the pictures of least,
+middle and most confidence. The peer is the best that can be said without looking at the picture, one number for all:
+a mean error of `constant`; `error` is that of the confidence, made straight by a line. --json prints one flat
+object; --quick takes an object of each category.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from maquette.methods.gsn import GSN, agreement_of, confidence_of
 from maquette.render.splat.rasterize import rasterize
@@ -83,7 +83,7 @@ def _told(rows: np.ndarray) -> dict[str, float]:
         "pictures": float(len(rows)),
         "confidence": float(confidence.mean()),
         "unseen": float(unseen.mean()),
-        "rank_correlation": float(spearmanr(confidence, unseen).statistic),
+        "rank_correlation": float(np.corrcoef(rankdata(confidence), rankdata(unseen))[0, 1]),
         "unseen_least_confident": thirds[0],
         "unseen_middle": thirds[1],
         "unseen_most_confident": thirds[2],
