@@ -71,7 +71,7 @@ class GSNTraining(Schedule):
 
 TRAINING: dict[str, GSNTraining] = {
     "small": GSNTraining(
-        PRESETS["small"], (Phase(64, 3800, 8, 6e-4, 4e-4), Phase(128, 1300, 8, 4e-4, 5e-6)), bf16=True
+        PRESETS["small"], (Phase(64, 3800, 8, 6e-4, 4e-4), Phase(128, 420, 8, 4e-4, 5e-6)), bf16=True
     ),
     # Splatter Image's protocol for batch, views and steps; wants a GPU.
     "paper": GSNTraining(PRESETS["paper"], (Phase(128, 800_000, 8, 5e-5, 5e-6),), bf16=True),
