@@ -157,6 +157,7 @@ def test_what_cannot_be_seen_is_dropped_and_nothing_else(folder):
 CLEAN = disc(96, 96, 48, 48, 28)
 TWO = disc(96, 160, 45, 48, 25) | disc(96, 160, 115, 48, 22)
 EVEN = np.full((96, 96), 110)
+NEARLY_WHITE = np.where(CLEAN[..., None], 251, 255).repeat(3, axis=2).astype(np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 160, (96, 96))
 
 
@@ -200,6 +201,8 @@ def test_what_speaks_against_a_picture_is_a_plain_line(gsn, rgb, mask, wanted):
         (np.full((64, 64, 3), 255, np.uint8), None, "all of it has one colour"),
         (np.full((64, 64, 3), 120, np.uint8), None, "all of it has one colour"),
         (np.full((64, 64, 3), 120, np.uint8), np.ones((64, 64), bool), "all of it has one colour"),
+        (NEARLY_WHITE, None, "all of it is white, or nearly"),
+        (NEARLY_WHITE, np.ones((96, 96), bool), "all of it is white, or nearly"),
         (picture(CLEAN), np.zeros((96, 96), bool), "the mask is empty"),
         (picture(CLEAN), disc(96, 96, 48, 48, 2), "the object is 4 px across"),
         (np.zeros((1, 1, 3), np.uint8), None, "is 1x1"),

@@ -69,7 +69,7 @@ def show(
         name: of the picture, for messages.
 
     Raises:
-        InputError: there is no object: all of one colour, an empty mask, or smaller than
+        InputError: there is no object: all of one colour or nearly white, an empty mask, or smaller than
             `maquette.methods.framing.MINIMUM_PX` across.
     """
     height, width = rgb.shape[:2]
@@ -79,19 +79,20 @@ def show(
         return _cut(rgb, mask, name, _complaints(mask))
     if float(rgb.amax((0, 1)).sub(rgb.amin((0, 1))).max()) < _ONE_COLOUR:
         raise InputError(f"{name}: shows no object: all of it has one colour")
-    if mask is not None:
-        return _whole(rgb)
     found = rgb.amin(-1) < _WHITE
+    if not bool(found.any()):
+        raise InputError(f"{name}: shows no object: all of it is white, or nearly")
+    if mask is not None:
+        return _whole(rgb, found)
     if float(_ring(found, 1).float().mean()) <= 1 - _WHITE_BORDER:
         warnings = _complaints(found)
         return _as_it_is(rgb, found, warnings) if _is_framed(found) else _cut(rgb, found, name, warnings)
     return _found_by_grabcut(rgb, name)
 
 
-def _whole(rgb: Tensor) -> Shown:
-    """All of a picture, made square with white."""
+def _whole(rgb: Tensor, found: Tensor) -> Shown:
+    """All of a picture, made square with white; `found` is what isn't white in it."""
     window = _square_about(rgb)
-    found = rgb.amin(-1) < _WHITE
     if float(_ring(found, 1).float().mean()) <= 1 - _WHITE_BORDER:
         return _as_it_is(rgb, found, _complaints(found), window)
     warning = "all of the picture is taken for the object, but its background isn't white, as the network expects"
