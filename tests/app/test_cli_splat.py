@@ -185,6 +185,7 @@ def test_bad_pictures_are_one_line_and_leave_nothing(weights, tmp_path, capfd, n
         (["-o", "FILE/a.ply"], "-o FILE"),
         (["-o", "a.ply", "--orbit", "FILE/a.mp4"], "--orbit FILE"),
         (["-o", "a.ply", "--weights", "nobody"], "nobody: no such weights"),
+        (["-o", "a.ply", "--weights", ""], "no such weights: the name is empty"),
         (["-o", "a.ply", "--weights", "nirne-small"], "nirne-small"),
         (["-o", "a.ply", "--mask", "other.png"], "other.png: the mask is 32x32, photo.ply is 64x64"),
         (["-o", "a.ply", "--mask", "black.png"], "its mask is empty"),

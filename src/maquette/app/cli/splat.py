@@ -101,6 +101,8 @@ def _check(options: argparse.Namespace) -> None:
             raise InputError(f"{name} {path}: it is a folder; give the name of a file")
         if path is not None and path.resolve() == options.image.resolve():
             raise InputError(f"{name} {path}: would overwrite the picture; give another name")
+    if options.weights is None:  # an empty name is a mistake of its own
+        options.weights = _WEIGHTS[options.method]
     if options.method == "clone" and options.device not in ("auto", "cpu"):
         raise InputError(f"--device {options.device}: the loop of clone runs on the CPU; give cpu or auto")
 
@@ -126,7 +128,7 @@ def _gsn(
     from maquette.methods.gsn import GSN, outward_normals
     from maquette.methods.masks import object_mask
 
-    method = GSN.from_pretrained(options.weights or _WEIGHTS["gsn"], resolve_device(options.device))
+    method = GSN.from_pretrained(options.weights, resolve_device(options.device))
     if options.mask != "auto":  # by itself, the method takes the alpha, or looks what is white
         photo = photo.with_mask(object_mask(photo, options.mask))
     _require_places(options)
@@ -160,7 +162,7 @@ def _clone(
     from maquette.methods.clone.method import Clone
     from maquette.methods.masks import object_mask
 
-    method = Clone.from_pretrained(options.weights or _WEIGHTS["clone"])
+    method = Clone.from_pretrained(options.weights)
     photo = photo.with_mask(object_mask(photo, options.mask))
     _require_places(options)
     start = time.perf_counter()
