@@ -13,12 +13,14 @@ object; --quick takes an object of each category.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from maquette.errors import InputError
 from maquette.methods.gsn import GSN, agreement_of, confidence_of
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.multiview.reading import Views
@@ -30,25 +32,35 @@ SIZE_PX = 128
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print; returns 0."""
+    """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--weights", default="gsn-small", metavar="NAME|DIR")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
-    data = Views(options.data)
-    gsn, cache = GSN.from_pretrained(options.weights), ViewCache(data)
-    chosen = [data.categories.index(name) for name in sorted(set(data.categories))]
-    rows = []
-    for index in chosen if options.quick else range(len(data)):
-        rows += _object(gsn, cache, index, QUICK_UNSEEN if options.quick else UNSEEN)
+    try:
+        rows = _rows(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     found = _told(np.array(rows))
     if options.json:
         print(json.dumps(found))
     else:
         print("\n".join(f"{name:<22}{value:8.3f}" for name, value in found.items()))
     return 0
+
+
+def _rows(options: argparse.Namespace) -> list[tuple[float, float]]:
+    """Those of all objects, or of one of each category."""
+    data = Views(options.data)
+    gsn, cache = GSN.from_pretrained(options.weights), ViewCache(data)
+    chosen = [data.categories.index(name) for name in sorted(set(data.categories))]
+    rows = []
+    for index in chosen if options.quick else range(len(data)):
+        rows += _object(gsn, cache, index, QUICK_UNSEEN if options.quick else UNSEEN)
+    return rows
 
 
 def _object(gsn: GSN, cache: ViewCache, index: int, unseen: int) -> list[tuple[float, float]]:
@@ -61,7 +73,7 @@ def _object(gsn: GSN, cache: ViewCache, index: int, unseen: int) -> list[tuple[f
         others = [(given + 1 + int(k * (count - 1) / unseen)) % count for k in range(unseen)]
         rgb, cameras, mask, _ = views_of(stored, [given, *others], SIZE_PX)
         if mask is None:
-            raise SystemExit(f"{cache.data.folders[index]}: has no masks")
+            raise InputError(f"{cache.data.folders[index]}: has no masks; data of `maquette dataset views` have them")
         shown = gsn.show((rgb[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
         result = gsn.result(shown)
         scores = []
