@@ -55,7 +55,7 @@ def killed_at(step: int):
 
 @pytest.mark.parametrize(("every_s", "kills"), [(0.0, (1, 2, 3, 4, 5, 6, 7)), (1e9, (2, 5, 7))])
 def test_interrupted_again_and_again_it_ends_the_same(tiny_views, tmp_path, undisturbed, every_s, kills):
-    """With checkpoints at every step, or only where a phase ends; weights, running statistics, averages and curve."""
+    """With checkpoints at every step, or only where a phase ends; weights, moments, averages and curve."""
     net, run = undisturbed
 
     def go(report=lambda _: None):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from maquette.app.cli.main import main
 from maquette.io.checkpoints import load_checkpoint, load_network
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.synth.multiview import making
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec, read_manifest
 from maquette.train import gsn_config, views
@@ -80,6 +82,7 @@ def test_it_writes_weights_and_their_card_and_goes_on_where_it_was(tiny, tiny_vi
 
 
 def test_views_that_are_missing_are_made_first(tiny, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(making, "place_thing", partial(making.place_thing, side=48))
     monkeypatch.setattr(views, "TRAIN_SPEC", ViewsSpec(1, 101, 0, 0, ("cup",), (), 3, 2, 32))
     monkeypatch.setattr(views, "HELD_OUT_SPEC", ViewsSpec(0, 9, 1, 0, ("cup",), (), 3, 3, 32))
     assert run(tmp_path, tmp_path / "made", "--distance", "1.5", held_out=tmp_path / "held") == 0
