@@ -11,7 +11,7 @@ At every size three cases run, each in a process of its own with two CPU threads
 Time is the median over repeats of one pass (net, reference) or one whole process (verb). Memory is the
 largest resident set of the process, so it holds what Python, PyTorch and the imports need in every case.
 `--json` prints one flat object of ratios to the reference; what could not run is null, with its reason on
-stderr. The reference needs the extra: pip install 'maquette[bench]'. Runs on Linux and macOS.
+stderr. Runs on Linux and macOS.
 """
 
 import argparse

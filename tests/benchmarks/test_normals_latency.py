@@ -69,7 +69,6 @@ def test_the_network_case_prints_its_seconds():
 
 
 def test_the_reference_is_the_small_dino(latency):
-    pytest.importorskip("transformers", reason="the reference needs the extra [bench]")
     network, (picture,) = latency._reference(512)
     assert picture.shape == (1, 3, 518, 518)
     parameters = sum(p.numel() for p in network.parameters())

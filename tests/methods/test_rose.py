@@ -291,7 +291,6 @@ def test_weights_of_another_method_are_refused(tmp_path):
 
 def test_a_folder_in_the_layout_of_stable_video_diffusion(tmp_path):
     """Of as many frames, of such a size, as it says itself."""
-    pytest.importorskip("transformers")
     method = Rose.from_pretrained(write_tiny_svd(tmp_path), steps=1)
     photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
     found = method.imagine(photo)

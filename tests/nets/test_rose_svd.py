@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 from safetensors import safe_open
@@ -15,8 +16,6 @@ from maquette.methods.rose import imagine
 from maquette.nets.rose import Rose
 from maquette.nets.rose_svd import ClipEncoder, read_svd, save_svd
 
-diffusers = pytest.importorskip("diffusers")
-pytest.importorskip("transformers", reason="needs transformers: pip install 'maquette[hf]'")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FRAMES, SIDE = 3, 32

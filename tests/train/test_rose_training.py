@@ -292,7 +292,6 @@ def test_multishade_that_does_not_fit_is_one_line(shaded, tmp_path):
 
 @pytest.fixture(scope="module")
 def svd(tmp_path_factory):
-    pytest.importorskip("transformers", reason="needs transformers: pip install 'maquette[hf]'")
     return write_tiny_svd(tmp_path_factory.mktemp("svd"))
 
 

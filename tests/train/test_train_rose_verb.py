@@ -80,7 +80,6 @@ def test_on_multishade(tiny, tiny_shapes, multishade, tmp_path, monkeypatch):
 
 
 def test_stable_video_diffusion_is_exported_in_its_own_layout(tiny, tiny_shapes, tmp_path, capfd):
-    pytest.importorskip("transformers", reason="needs transformers: pip install 'maquette[hf]'")
     folder = write_tiny_svd(tmp_path / "svd")
     capfd.readouterr()
     assert run(tmp_path, tiny_shapes, "--preset", "svd", "--init", folder) == 0

@@ -4,18 +4,17 @@ import json
 import shutil
 import sys
 
+import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from maquette.errors import InputError
 from maquette.io.images import srgb_to_linear
 from maquette.io.normal_maps import write_normal_map
 from maquette.methods.adapters.hf import Marigold
 from maquette.types import Photo
-
-diffusers = pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers", reason="needs transformers: pip install 'maquette[hf]'")
 
 
 @pytest.fixture(scope="module")
