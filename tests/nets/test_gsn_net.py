@@ -182,6 +182,7 @@ def test_the_latent_is_as_long_as_the_configuration_says_and_tells_the_image_s_c
         ({"distance": 0.5}, "distance is 0.5"),
         ({"distance": math.nan}, "distance is nan"),
         ({"most_scale": 1.0}, "most_scale 1.0"),
+        ({"latent_channels": 3}, "latent_channels is 3; more than 3"),
     ],
 )
 def test_a_wrong_configuration_is_one_line(changes, said):
