@@ -125,6 +125,15 @@ def test_a_thread_thinner_than_the_networks_pixels_still_has_a_confidence(gsn):
     assert 0 <= gsn.result(shown).confidence < 0.5
 
 
+@pytest.mark.parametrize("bias", [-30.0, math.nan])
+def test_weights_that_make_nothing_are_told_in_one_line(folder, bias):
+    """Faint everywhere, or no numbers at all."""
+    gsn = GSN.from_pretrained(folder)
+    gsn.net.heads["opacity"][-1].bias.fill_(bias)  # pyright: ignore[reportIndexIssue]
+    with pytest.raises(InputError, match=r"^the weights make nothing of the picture[^\n]*$"):
+        gsn.result(gsn.show(picture(disc(64, 64, 32, 32, 20))))
+
+
 @pytest.mark.parametrize("center", [(40, 50), (150, 90)])
 def test_the_camera_sees_in_the_picture_what_the_networks_camera_sees_in_the_square(gsn, center):
     mask = disc(160, 220, *center, 28)

@@ -97,16 +97,22 @@ class GSN:
             photo: shown to the network as a screen with 8 bits shows it, so that a file and its pixels give the same.
 
         Raises:
-            InputError: no object.
+            InputError: no object, or nothing that can be seen is made of it.
         """
         codes = (display(photo) * 255).round() / 255
         return self.result(show(codes, photo.mask, photo.name))
 
     def result(self, shown: Shown) -> SplatResult:
-        """The splat of what `show` made of a picture, with its camera, a confidence and warnings."""
+        """The splat of what `show` made of a picture, with its camera, a confidence and warnings.
+
+        Raises:
+            InputError: no Gaussian of it can be seen.
+        """
         start = time.perf_counter()
         gaussians = self.gaussians(shown)
         seconds = time.perf_counter() - start
+        if not len(gaussians):
+            raise InputError("the weights make nothing of the picture, no Gaussian that can be seen; give others")
         confidence = confidence_of(*self.agreement(shown, gaussians))
         return SplatResult(gaussians, self.camera(shown), confidence, shown.warnings, seconds)
 
