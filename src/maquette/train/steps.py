@@ -58,6 +58,4 @@ def update(state: State, loss: Tensor, phase: Phase, done: int, clip: float) -> 
     with torch.no_grad():
         for mean, now in zip(state.average.parameters(), state.model.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-        for kept, now in zip(state.average.buffers(), state.model.buffers(), strict=True):
-            kept.copy_(now)  # running statistics are averages already
     return lr, float(norm)
