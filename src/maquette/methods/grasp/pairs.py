@@ -80,13 +80,14 @@ def antipodal_pairs(
     starts = np.resize(order, draws)
     sideways = np.cos(turns)[:, None] * surface.axes[starts, 0] + np.sin(turns)[:, None] * surface.axes[starts, 1]
     lines = -np.cos(tilts)[:, None] * surface.normals[starts] + np.sin(tilts)[:, None] * sideways
+    spacing = surface.spacing
     for begin in range(0, draws, _CHUNK):
         part = slice(begin, begin + _CHUNK)
         depth, facing, weight = _crossings(surface, surface.points[starts[part]], lines[part])
         for row, (start, line) in enumerate(zip(starts[part], lines[part], strict=True)):
             hit = np.flatnonzero(weight[row])
             passed = (depth[row, hit], facing[row, hit], weight[row, hit], surface.normals[hit])
-            ends = _contacts(*passed, surface.spacing)
+            ends = _contacts(*passed, spacing)
             if not ends:
                 rejected["no opposite side"] += 1
                 continue

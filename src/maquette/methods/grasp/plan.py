@@ -128,7 +128,8 @@ def find_grasps(
     pairs = antipodal_pairs(surface, friction, gripper.least_width_mm * mm, gripper.widest_mm * mm, draws, seed)
     rejected = pairs.rejected | {"fingers meet the object": 0, "palm meets the object": 0}
     obstacles = _obstacles(surface, gripper.finger_width_mm * mm / 2)
-    found = [_hands(pairs, k, obstacles, gripper, mm, surface.spacing / 2, rejected) for k in range(len(pairs.widths))]
+    blur = surface.spacing / 2
+    found = [_hands(pairs, k, obstacles, gripper, mm, blur, rejected) for k in range(len(pairs.widths))]
     hands = (
         _Hands(*(np.concatenate([getattr(some, name) for some in found]) for name in _Hands._fields)) if found else None
     )
@@ -179,12 +180,17 @@ def _hands(
         rejected: by the reason; added to.
     """
     least = gripper.least_gap_mm * mm
-    closing, held = pairs.closing[number], float(pairs.widths[number]) / 2
+    span = pairs.contacts[number, 1] - pairs.contacts[number, 0]
+    width = float(np.linalg.norm(span))
+    closing, held = span / width, width / 2
     first = pairs.tangents[number] - closing * (closing @ pairs.tangents[number])
     first /= np.linalg.norm(first)
     second = np.cross(closing, first)
     offsets = obstacles - pairs.contacts[number].mean(0)
-    away, p, q = np.abs(offsets @ closing), offsets @ first, offsets @ second
+    away = np.abs(offsets @ closing)
+    # What lies further out lets the pads open all the way and leaves them more room than there is inside.
+    offsets, away = (part[away <= (gripper.opening_mm + gripper.finger_thickness_mm) * mm] for part in (offsets, away))
+    p, q = offsets @ first, offsets @ second
     angle = 2 * math.pi * np.arange(APPROACHES)[:, None] / APPROACHES
     y, z = np.sin(angle) * p - np.cos(angle) * q, np.cos(angle) * p + np.sin(angle) * q
     finger_gap, half = _finger_gap(away, y, z, held, gripper, mm, blur)

@@ -1,20 +1,21 @@
 """The surface of a splat: points with outward normals, from Gaussians whose normals have no side.
 
-A Gaussian's surface point lies on its thinnest axis n, where its opacity o has fallen to a half, as an outline of the
-rendered splat would: mean + n s sqrt(2 ln 2o), s the smallest scale (nothing is added where o <= 1/2). For the discs of
-a good splat that is the mean. Its reach along the other axes is found likewise, and at least to the neighbours.
+The body of a splat is where the joint opacity of its Gaussians is a half or more (`maquette.methods.grasp.opacity`): a
+few opaque Gaussians make one, and so do many faint ones that overlap. Of each Gaussian in it, one line goes outward
+from its mean, and its surface point is where that line leaves the body; the mean, if it doesn't.
 
-A normal gets its side by what can see it. The splat is rendered from directions d all around; a Gaussian that lies no
-deeper than the median depth at its pixel is seen from there, and votes for the side that faces d:
+Which way is outward is told by what can be seen. The splat is rendered from directions d all around; a Gaussian that
+lies no deeper than the median depth at its pixel is seen from there, and votes for the side of its thinnest axis n that
+faces d. The sum of those directions, made unit, is g:
 
-    n <- n sign(sum_seen n.d)
+    n <- n sign(sum_seen n.d),   line: f n + (1 - f) g,   f = 1 - s_1^2 / s_2^2
 
-Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction sees lies inside
-of the object: nothing can touch it there, and it is no contact, but still in the way.
+The rounder a Gaussian is, the less its thinnest axis says: its flatness f, of its two smallest scales, is 1 for discs
+and 0 for balls. Inside walls of a cup are seen through its mouth, so they are told from its outside. What no direction
+sees lies inside of the object: nothing can touch it there, and it is no contact, but still in the way.
 
-The rounder a Gaussian is, the less its thinnest axis says. What says more is from where it is seen: the sum of those
-directions, made unit, is g. With the flatness f = 1 - s_1^2 / s_2^2 of the two smallest scales, a normal is
-f n + (1 - f) g, made unit: n for discs, g for balls.
+A surface point's normal is f n + (1 - f) a, made unit, with a the unit fall of the joint opacity there: the axis for
+discs, and what the neighbours make of it for balls.
 
 Then single noisy normals are mended by their nearest neighbours j, weighted by opacity and by likeness, so that edges
 and the two sides of a wall stay apart:
@@ -34,6 +35,7 @@ from scipy.spatial import KDTree
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
+from maquette.methods.grasp.opacity import Field, ends_of, field_of, joint_opacity
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians
 
@@ -43,6 +45,8 @@ _VIEWS, _VIEW_PX = 64, 96
 _NEIGHBOURS = 4
 _MENDING = 8  # neighbours that mend a normal
 _STRAY = 6.0  # times the usual distance to the neighbours, and a Gaussian floats
+_LEVEL = 0.5  # of the joint opacity, where the body ends
+_LONGEST = 4.0  # standard deviations along a line outward
 _LEAST_COSINE = 0.1  # seen more sideways than this, a Gaussian's depth says little
 
 
@@ -55,10 +59,10 @@ class Surface:
         normals: unit, outward.
         axes: two tangents at every point, unit, perpendicular.
         reach: how far a point stands for the surface along them.
-        opacity: weights of the points, above 0 to 1.
+        opacity: weights of the points, above 0 to 1; of a splat, the joint opacity at the Gaussians' means.
         exposed: seen from somewhere outside, so that a finger may touch it.
         strays: Gaussians left out since they float beside the object.
-        faint: Gaussians left out since their opacity is too small.
+        faint: Gaussians left out since the joint opacity at their means is too small.
     """
 
     points: Float[np.ndarray, "n 3"]
@@ -97,45 +101,33 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
 
     Args:
         gaussians: of one object, without its ground; any frame, which is also the result's.
-        least_opacity: of a Gaussian that counts.
+        least_opacity: joint, at the mean of a Gaussian that counts.
         seed: which ones are left if there are more than MOST_POINTS.
 
     Raises:
-        InputError: hardly a Gaussian is opaque enough, or they lie in one place.
+        InputError: it is hardly anywhere opaque enough, or lies in one place.
     """
-    opaque = gaussians.opacity >= least_opacity
-    if int(opaque.sum()) < LEAST_POINTS:
-        raise InputError(
-            f"the splat has {int(opaque.sum())} Gaussians of opacity {least_opacity:g} or more; a surface takes"
-            f" {LEAST_POINTS}"
-        )
     kinds = (gaussians.mean, gaussians.scale, quaternion_to_matrix(gaussians.rotation.double()), gaussians.opacity)
-    mean, scale, turn, opacity = (_array(value[opaque]) for value in kinds)
+    mean, scale, turn, own = (_array(value) for value in kinds)
+    field = field_of(mean, turn, scale, own)
+    chosen, joint, faint, strays = _body(field, least_opacity, seed)
+    mean, scale, turn, own = mean[chosen], scale[chosen], turn[chosen], own[chosen]
     order = np.argsort(scale, axis=1, kind="stable")
     axes = np.take_along_axis(turn.transpose(0, 2, 1), order[..., None], axis=1)  # thinnest first
-    level = np.sqrt(2 * np.log(np.maximum(2 * opacity, 1)))
-    reach = np.take_along_axis(scale, order, axis=1) * level[:, None]
-    kept = ~_strays(mean)
-    strays = int((~kept).sum())
-    chosen = np.flatnonzero(kept)
-    if len(chosen) > MOST_POINTS:
-        chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:MOST_POINTS])
-    flatness = 1 - (scale.min(1) / np.maximum(np.median(scale, axis=1), 1e-12))[chosen] ** 2
-    normals, exposed = _oriented(gaussians, mean[chosen], axes[chosen, 0], scale.min(1)[chosen], flatness)
-    places = mean[chosen] + normals * reach[chosen, :1]
-    normals = _mended(places, normals, opacity[chosen] * exposed)
-    return _with_neighbours(
-        Surface(
-            places,
-            normals,
-            axes[chosen, 1:],
-            reach[chosen, 1:],
-            opacity[chosen],
-            exposed,
-            strays,
-            int((~opaque).sum()),
-        )
-    )
+    scale = np.take_along_axis(scale, order, axis=1)
+    flat = (1 - (scale[:, 0] / np.maximum(scale[:, 1], 1e-12)) ** 2)[:, None]
+    sided, seen_from, exposed = _seen(gaussians, mean, axes[:, 0], scale[:, 0])
+    out = _unit(flat * sided + (1 - flat) * seen_from, sided)
+    along = np.linalg.norm(np.einsum("nij,nj->ni", axes, out) * scale, axis=1)
+    # A single huge Gaussian must not make all ways long.
+    longest = _LONGEST * np.minimum(along, 3 * np.median(along))
+    ends = ends_of(field, mean, out, longest, _LEVEL)
+    fall = np.where(ends.leaves[:, None], _unit(ends.fall, out), out)
+    normals = _unit(flat * sided + (1 - flat) * fall, out)
+    places = mean + ends.depth[:, None] * out
+    normals = _mended(places, normals, joint * exposed)
+    reach = scale[:, 1:] * np.sqrt(2 * np.log(np.maximum(2 * own, 1)))[:, None]
+    return _with_neighbours(Surface(places, normals, axes[:, 1:], reach, joint, exposed, strays, faint))
 
 
 def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Surface:
@@ -185,16 +177,43 @@ def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), otherwise)
 
 
+def _body(field: Field, least: float, seed: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """The numbers of the Gaussians that make the body, the joint opacity at their means; how many are faint or stray.
+
+    Of more than MOST_POINTS that are opaque by themselves, others aren't needed; of less, the others are asked.
+    """
+    random = np.random.default_rng(seed)
+    opaque = field.opacity >= least
+    asked = np.flatnonzero(~opaque)
+    if int(opaque.sum()) < MOST_POINTS:
+        asked = random.permutation(asked)[:MOST_POINTS]
+        opaque[asked] = joint_opacity(field, field.mean[asked]) >= least
+    body = np.flatnonzero(opaque)
+    if len(body) < LEAST_POINTS:
+        raise InputError(
+            f"the splat has {len(body)} Gaussians where its opacity is {least:g} or more; a surface takes"
+            f" {LEAST_POINTS}"
+        )
+    stray = _strays(field.mean[body])
+    chosen = body[~stray]
+    if len(chosen) > MOST_POINTS:
+        chosen = np.sort(random.permutation(chosen)[:MOST_POINTS])
+    return chosen, joint_opacity(field, field.mean[chosen]), int((~opaque).sum()), int(stray.sum())
+
+
 def _strays(points: np.ndarray) -> np.ndarray:
     """Points much further from their neighbours than is usual."""
     distance = KDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, 1:].mean(1)
     return distance > _STRAY * max(float(np.median(distance)), 1e-12)
 
 
-def _oriented(
-    gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray, flatness: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Normals on the side from where they are seen, and which of them are seen at all; the others stay as they are."""
+def _seen(
+    gaussians: Gaussians, means: np.ndarray, normals: np.ndarray, thickness: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normals on the side from where they are seen, the unit mean of where from, and which ones are seen at all.
+
+    Both are the normals as they came where nothing is seen.
+    """
     low, high = means.min(0), means.max(0)
     middle, size = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
     focal = 0.9 * _VIEW_PX / size
@@ -215,8 +234,7 @@ def _oriented(
         votes += np.where(seen & (np.abs(facing) > _LEAST_COSINE), facing, 0)
         seen_from += np.where(seen[:, None], direction, 0)
     sided = normals * np.where(votes < 0, -1, 1)[:, None]
-    flat = flatness[:, None]
-    return _unit(flat * sided + (1 - flat) * _unit(seen_from, sided), sided), votes != 0
+    return sided, _unit(seen_from, sided), votes != 0
 
 
 def _camera(place: np.ndarray, back: np.ndarray, focal: float) -> Camera:
