@@ -27,13 +27,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.errors import InputError
+from maquette.geometry.sh import DC
 from maquette.types import Camera, Gaussians
 
 FOV_DEG = 51.98948897809546  # of the images, ShapeNet-SRN's
 STRIDE = 32  # of the body
 COLORS = 3  # channels of the latent that are the image itself
 _FIRST_OPACITY = -2.0  # logit; twelve Gaussians in a row, at this opacity, still show what lies behind them
-_DC = 0.28209479177387814  # the constant spherical harmonic
 _GROUP = 16  # channels that are normalised together
 _FIRST_GAIN = 0.1  # of the heads' last layers
 
@@ -137,7 +137,7 @@ class Splats:
             self.log_scale[index].exp(),
             self.rotation[index],
             self.opacity[index],
-            (self.color[index, :, None] - 0.5) / _DC,
+            (self.color[index, :, None] - 0.5) / DC,
             encoding="srgb",
         )
 
