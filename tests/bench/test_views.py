@@ -13,12 +13,13 @@ from maquette.bench.views import HELD_OUT, KNOWN, Score, Trial
 from maquette.errors import InputError
 from maquette.io.images import encode_png
 from maquette.metrics import psnr_db, ssim
-from maquette.synth.multiview.cameras import intrinsics_text, look_at_origin, pose_text, spiral_places
+from maquette.synth.multiview.cameras import condition_view, intrinsics_text, look_at_origin, pose_text, spiral_places
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest
 from maquette.types import Camera, Gaussians
 
-SIDE, COUNT, DISTANCE = 24, 251, 1.3
+SIDE, COUNT, DISTANCE = 24, 26, 1.3
+SHOWN = 6  # of 26 views
 
 
 def blob(offset: float = 0.0) -> Gaussians:
@@ -65,20 +66,25 @@ def case(data) -> Trial:
     return views.trial(Views(data), 0, 8)
 
 
-def test_view_64_of_251_is_shown_and_the_other_250_are_scored(data):
+def test_view_64_of_251_is_shown_and_the_other_250_are_scored():
+    assert condition_view(251) == 64
+    assert views.scored_views(251) == [view for view in range(251) if view != 64]
+
+
+def test_of_a_shorter_spiral_the_view_at_its_place_is_shown_and_the_others_are_scored(data):
+    assert condition_view(COUNT) == SHOWN
     case = views.trial(Views(data), 0)
-    assert case.views == tuple(view for view in range(251) if view != 64)
-    assert (case.image[:, 0, 0] * 255).round().tolist() == [64] * 3
+    assert case.views == tuple(view for view in range(COUNT) if view != SHOWN)
+    assert (case.image[:, 0, 0] * 255).round().tolist() == [SHOWN] * 3
     assert [round(float(image[0, 0, 0]) * 255) for image in case.rgb] == list(case.views)
-    assert len(case.cameras) == 250
+    assert len(case.cameras) == COUNT - 1
 
 
 def test_a_few_views_are_evenly_spread_and_never_the_shown_one():
     chosen = views.scored_views(251, 10)
     assert chosen[0] == 0 and chosen[-1] == 250 and len(set(chosen)) == 10
     assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 2
-    assert all(64 not in views.scored_views(251, most) for most in range(1, 250))
-    assert views.condition_view(26) == 6
+    assert all(64 not in views.scored_views(251, most) for most in range(1, 250, 8))
     with pytest.raises(InputError, match="0 to be scored"):
         views.scored_views(251, 0)
 
@@ -87,13 +93,13 @@ def test_cameras_are_relative_to_the_shown_one(case):
     expected = torch.eye(4)
     expected[2, 3] = DISTANCE
     assert torch.allclose(case.shown.camera_to_world, expected, atol=1e-5)
-    steps = [poses()[64, :3, :3].T @ poses()[view, :3, 3] for view in case.views]
+    steps = [poses()[SHOWN, :3, :3].T @ poses()[view, :3, 3] for view in case.views]
     for camera, place in zip(case.cameras, steps, strict=True):
         assert torch.allclose(camera.camera_to_world[:3, 3], place, atol=1e-5)
 
 
 def in_shown_axes(splat: Gaussians) -> Gaussians:
-    return replace(splat, mean=splat.mean @ poses()[64, :3, :3])
+    return replace(splat, mean=splat.mean @ poses()[SHOWN, :3, :3])
 
 
 def test_the_true_splat_is_right_up_to_the_rounding_of_the_files(case):

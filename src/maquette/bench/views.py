@@ -22,7 +22,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.metrics import psnr_db
 from maquette.render.splat.rasterize import rasterize
-from maquette.synth.multiview.cameras import CONDITION_VIEW, SPIRAL_VIEWS
+from maquette.synth.multiview.cameras import condition_view, in_axes_of
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import read_manifest
 from maquette.types import Camera, Gaussians, RenderOutput
@@ -86,11 +86,6 @@ def test_objects(folder: Path) -> Views:
     return Views(folder, split="test") if any(everything.splits) else everything
 
 
-def condition_view(count: int) -> int:
-    """The number of the view that is shown: 64 of 251, and the one at its place along a spiral of another length."""
-    return round(CONDITION_VIEW / (SPIRAL_VIEWS - 1) * (count - 1))
-
-
 def scored_views(count: int, most: int | None = None) -> list[int]:
     """The numbers of the views that are scored: all but the shown one, or `most` of those, evenly spread.
 
@@ -116,10 +111,9 @@ def trial(data: Views, index: int, most: int | None = None) -> Trial:
     count = data.view_count(index)
     scored = scored_views(count, most)
     seen = data.object(index, [condition_view(count), *scored])
-    turn = torch.eye(4)
-    turn[:3, :3] = seen.camera_to_world[0, :3, :3].T
     height, width = seen.rgb.shape[-2:]
-    cameras = [Camera(width, height, seen.focal_px, seen.center_px, turn @ pose) for pose in seen.camera_to_world]
+    poses = in_axes_of(seen.camera_to_world, 0)
+    cameras = [Camera(width, height, seen.focal_px, seen.center_px, pose) for pose in poses]
     mask, normals = (None if maps is None else maps[1:] for maps in (seen.mask, seen.normals))
     return Trial(
         seen.name, seen.category, seen.rgb[0], cameras[0], seen.rgb[1:], cameras[1:], tuple(scored), mask, normals

@@ -16,7 +16,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.metrics import psnr_db
 from maquette.nets.gsn import GSN
-from maquette.synth.multiview.cameras import CONDITION_VIEW, SPIRAL_VIEWS
+from maquette.synth.multiview.cameras import condition_view
 from maquette.synth.multiview.reading import Views
 from maquette.train.batches import mix
 from maquette.train.checkpoints import State, require_ready, save, start
@@ -124,7 +124,7 @@ def validate_gsn(
     for index in range(len(held_out)):
         item = held_out.stored(index)
         count = len(item.rgb)
-        shown = round(CONDITION_VIEW / (SPIRAL_VIEWS - 1) * (count - 1))
+        shown = condition_view(count)
         others = torch.linspace(0, count - 1, _SCORED_VIEWS).round().int().tolist()
         rgb, cameras, _, _ = views_of(item, [shown, *(k for k in others if k != shown)], size_px)
         image = torch.ones_like(rgb[:1]) if config.blind else rgb[:1]

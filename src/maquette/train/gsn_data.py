@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.synth.multiview.cameras import in_axes_of
 from maquette.synth.multiview.reading import Views
 from maquette.train.batches import mix
 from maquette.types import Camera
@@ -133,10 +134,9 @@ def views_of(
     if height != width or height % size_px:
         raise InputError(f"views of {width}x{height} px; they must be square, a multiple of the phase's {size_px}")
     factor = height // size_px
-    turn = torch.eye(4)
-    turn[:3, :3] = item.camera_to_world[chosen[0], :3, :3].T
     center = (item.center_px[0] / factor, item.center_px[1] / factor)
-    cameras = [Camera(size_px, size_px, item.focal_px / factor, center, turn @ item.camera_to_world[k]) for k in chosen]
+    poses = in_axes_of(item.camera_to_world[chosen], 0)
+    cameras = [Camera(size_px, size_px, item.focal_px / factor, center, pose) for pose in poses]
 
     def shrunk(values: UInt8[Tensor, "views channels height width"]) -> Tensor:
         return F.avg_pool2d(values[chosen].float() / 255, factor)

@@ -40,6 +40,11 @@ def spiral_places(count: int, radius: float) -> np.ndarray:
     return radius * np.stack(places, 1)
 
 
+def condition_view(count: int) -> int:
+    """The number of the view that a method is shown: 64 of 251, and the one at its place along another spiral."""
+    return round(CONDITION_VIEW / (SPIRAL_VIEWS - 1) * (count - 1))
+
+
 def look_at_origin(places: np.ndarray) -> np.ndarray:
     """Upright (n, 4, 4) camera_to_world, camera axes x right, y up, z back; at a pole, right is by the azimuth."""
     back = places / np.linalg.norm(places, axis=1, keepdims=True)
@@ -94,6 +99,13 @@ def relative_to(poses: Float[Tensor, "views 4 4"], view: int) -> Float[Tensor, "
     inverse[:3, :3] = rotation.T
     inverse[:3, 3] = -rotation.T @ place
     return inverse @ poses
+
+
+def in_axes_of(poses: Float[Tensor, "views 4 4"], view: int) -> Float[Tensor, "views 4 4"]:
+    """Poses in the axes of one of the cameras (x right, y up, z back); the origin stays where it is."""
+    turn = torch.eye(4, dtype=poses.dtype, device=poses.device)
+    turn[:3, :3] = poses[view, :3, :3].T
+    return turn @ poses
 
 
 def _is_file(path: Path) -> bool:
