@@ -1,6 +1,7 @@
 """GSN as the benches know it: turns that are undone, means of splats, weights by name."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -145,29 +146,29 @@ def test_weights_are_called_by_their_folder_or_whole_path(tmp_path):
     net = GSN(TINY)
     for folder in ("a/last", "b/last", "b/first"):
         save_checkpoint(tmp_path / folder, TINY, net.state_dict(), torch.float32)
-    data = Views.__new__(Views)
 
     def load(*names):
-        return list(gsn.load_gsns([str(tmp_path / name) for name in names], data))
+        return list(gsn.load_gsns([str(tmp_path / name) for name in names], views_from(1.3)))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gsn, "require_distance", lambda config, views: None)
-        assert load("a/last", "b/first") == ["last", "first"]
-        assert load("a/last", "b/last") == [str(tmp_path / "a/last"), str(tmp_path / "b/last")]
-        with pytest.raises(InputError, match="--weights"):
-            gsn.load_gsns([], data)
-        assert list(gsn.load_gsns([], data, quick=True)) == ["random"]
+    assert load("a/last", "b/first") == ["last", "first"]
+    assert load("a/last", "b/last") == [str(tmp_path / "a/last"), str(tmp_path / "b/last")]
+    with pytest.raises(InputError, match="--weights"):
+        load()
+    assert list(gsn.load_gsns([], views_from(1.3), quick=True)) == ["random"]
+    with pytest.raises(InputError, match=r"^far: its cameras stand at 2 [^\n]*the network's at 1\.3; [^\n]*$"):
+        gsn.load_gsn(tmp_path / "a/last", views_from(2.0))
 
 
-def test_data_of_another_distance_is_refused():
-    class Far(Views):
+def views_from(distance: float) -> Views:
+    """One object, seen from one place."""
+
+    class One(Views):
         def __init__(self):
-            self.folders = ["far"]
+            self.folders, self.names, self.categories = [Path("far")], ["far"], [""]
 
-        def object(self, index):
+        def poses(self, index):
             pose = torch.eye(4)
-            pose[2, 3] = 2.0
-            return type("Seen", (), {"camera_to_world": pose[None]})
+            pose[2, 3] = distance
+            return pose[None]
 
-    with pytest.raises(InputError, match=r"stand at 2, the network's at 1\.3"):
-        gsn.require_distance(TINY, Far())
+    return One()

@@ -1,6 +1,7 @@
 """Batches for GSN: cameras about the first view, what is shrunk, what turning an image turns, what is refused."""
 
 import math
+import shutil
 
 import cv2
 import numpy as np
@@ -181,6 +182,13 @@ def test_what_does_not_fit_is_one_line(train, published, tmp_path):
         with pytest.raises(InputError, match=r"^[^\n]*cars_train/a: its cameras don't look at the origin[^\n]*$"):
             distance_of(Views(published))
         pose.write_text(before)
+    vans = published / "vans_train" / "c"  # every category is looked at
+    shutil.copytree(published / "cars_train" / "a", vans)
+    assert distance_of(Views(published)) == pytest.approx(2.0)
+    (vans / "pose" / "000001.txt").write_text(before.replace("-2.0", "-3.0").replace("2.0", "3.0"))
+    with pytest.raises(InputError, match=r"^[^\n]*vans_train/c: [^\n]*one distance \(2.00, the mean of those of a\)"):
+        distance_of(Views(published))
+    shutil.rmtree(vans.parent)
     assert distance_of(Views(published)) == pytest.approx(2.0)
 
 

@@ -20,7 +20,7 @@ from maquette.metrics import psnr_db
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig, Splats, camera_of
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec
-from maquette.train.gsn_data import distance_of, turned_images
+from maquette.train.gsn_data import distance_of, require_distance, turned_images
 from maquette.train.gsn_loss import cloud
 from maquette.types import Camera, Gaussians
 
@@ -28,7 +28,6 @@ from maquette.types import Camera, Gaussians
 QUICK = ViewsSpec(
     2, 7, test=1, categories=("bowl", "lamp"), held_out=("lamp",), views=4, test_views=16, size_px=64, radius=1.3
 )
-_DISTANCE = 0.02  # by how much, as a share, the data's cameras may stand elsewhere than the network's
 _PASS = 16  # images of a pass
 
 
@@ -62,7 +61,7 @@ def load_gsn(weights: str | Path, data: Views | None = None) -> GSN:
     """
     net = load_network(weights, GSNConfig, GSN).eval()
     if data is not None:
-        require_distance(net.config, data)
+        require_distance(data.folders[0], distance_of(data), net.config.distance)
     return net
 
 
@@ -85,20 +84,6 @@ def load_gsns(weights: Sequence[str], data: Views, quick: bool = False) -> dict[
     short = [Path(name).name for name in weights]
     names = short if len(set(short)) == len(short) else weights
     return {name: load_gsn(folder, data) for name, folder in zip(names, weights, strict=True)}
-
-
-def require_distance(config: GSNConfig, data: Views) -> None:
-    """See that data and network mean the same camera.
-
-    Raises:
-        InputError: they don't.
-    """
-    distance = distance_of(data)
-    if abs(distance - config.distance) > _DISTANCE * distance:
-        raise InputError(
-            f"{data.folders[0]}: its cameras stand at {distance:.3g}, the network's at {config.distance:g};"
-            " weights for this distance are needed"
-        )
 
 
 @torch.no_grad()

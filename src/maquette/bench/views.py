@@ -23,7 +23,7 @@ from maquette.errors import InputError
 from maquette.metrics import psnr_db
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.multiview.cameras import condition_view, in_axes_of
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import Views, of_split
 from maquette.synth.multiview.spec import read_manifest
 from maquette.types import Camera, Gaussians, RenderOutput
 
@@ -82,8 +82,7 @@ def test_objects(folder: Path) -> Views:
     Raises:
         InputError: there are none.
     """
-    everything = Views(folder)
-    return Views(folder, split="test") if any(everything.splits) else everything
+    return of_split(folder, "test")
 
 
 def scored_views(count: int, most: int | None = None) -> list[int]:

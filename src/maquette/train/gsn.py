@@ -13,21 +13,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maquette.errors import InputError
 from maquette.metrics import psnr_db
 from maquette.nets.gsn import GSN
 from maquette.synth.multiview.cameras import condition_view
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import of_split
 from maquette.train.batches import mix
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
 from maquette.train.gsn_config import GSNLoss, GSNTraining
-from maquette.train.gsn_data import ViewBatch, ViewCache, distance_of, draw_batch, turned_images, views_of
+from maquette.train.gsn_data import (
+    ViewBatch,
+    ViewCache,
+    distance_of,
+    draw_batch,
+    require_distance,
+    turned_images,
+    views_of,
+)
 from maquette.train.gsn_loss import equivariance, gsn_loss, rendered
 from maquette.train.steps import update
 
 _SCORED_VIEWS = 6  # of each held-out object
-_DISTANCE = 0.02  # by how much, as a share, the data's cameras may stand elsewhere than the network's
 
 
 def train_gsn(
@@ -90,14 +96,8 @@ def open_views(config: GSNTraining, folder: Path, split: str) -> ViewCache:
     Raises:
         InputError: there are none, or their cameras stand elsewhere than the network's.
     """
-    everything = Views(folder)
-    data = Views(folder, split=split) if any(everything.splits) else everything
-    distance = distance_of(data)
-    if abs(distance - config.net.distance) > _DISTANCE * distance:
-        raise InputError(
-            f"{folder}: its cameras stand at {distance:.3g} from the origin, the network's at {config.net.distance:g};"
-            f" train with --distance {distance:.3g}"
-        )
+    data = of_split(folder, split)
+    require_distance(folder, distance_of(data), config.net.distance)
     return ViewCache(data)
 
 

@@ -1,6 +1,7 @@
 """Batches for GSN: an image of each of some objects, and other views of them, a function of the seed and the step."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from maquette.synth.multiview.reading import Views
 from maquette.train.batches import mix
 from maquette.types import Camera
 
+_DISTANCE = 0.02  # by how much, as a share, a data set's cameras may stand elsewhere than a network's
 _LOOKS_AT = 0.02  # how far beside the origin a camera may look, and how much nearer or farther stand, as a share
 
 
@@ -82,20 +84,40 @@ class ViewCache:
 
 
 def distance_of(data: Views) -> float:
-    """How far the cameras of the first object stand from the origin.
+    """How far the cameras stand from the origin, by the first object; those of each other category's are compared.
 
     Raises:
         InputError: they stand at several distances, or don't look at the origin.
     """
-    poses = data.object(0).camera_to_world
-    places, back = poses[:, :3, 3], poses[:, :3, 2]
-    distance = float(places.norm(dim=1).mean())
-    if float((places - distance * back).norm(dim=1).max()) > _LOOKS_AT * distance:
-        raise InputError(
-            f"{data.folders[0]}: its cameras don't look at the origin from one distance ({distance:.2f} on average),"
-            " as those of ShapeNet-SRN do"
-        )
+    distance = 0.0
+    for index in (data.categories.index(category) for category in dict.fromkeys(data.categories)):
+        poses = data.poses(index)
+        places, back = poses[:, :3, 3], poses[:, :3, 2]
+        distance = distance or float(places.norm(dim=1).mean())
+        if float((places - distance * back).norm(dim=1).max()) > _LOOKS_AT * distance:
+            raise InputError(
+                f"{data.folders[index]}: its cameras don't look at the origin from one distance ({distance:.2f}, the"
+                f" mean of those of {data.names[0]}), as those of ShapeNet-SRN do"
+            )
     return distance
+
+
+def require_distance(folder: Path, found: float, wanted: float) -> None:
+    """See that data and network mean the same camera.
+
+    Args:
+        folder: of the data, for the message.
+        found: from how far its cameras look at the origin.
+        wanted: from how far the network's does.
+
+    Raises:
+        InputError: they don't.
+    """
+    if abs(found - wanted) > _DISTANCE * found:
+        raise InputError(
+            f"{folder}: its cameras stand at {found:.3g} from the origin, the network's at {wanted:g}; one that is"
+            f" trained with --distance {found:.3g} is needed"
+        )
 
 
 def draw_batch(cache: ViewCache, seed: int, step: int, batch: int, views: int, size_px: int) -> ViewBatch:

@@ -110,6 +110,14 @@ class Views:
         """
         return len(self._stems(index))
 
+    def poses(self, index: int) -> Float[Tensor, "views 4 4"]:
+        """camera_to_world of all views of an object, as in `ObjectViews`; no image is read.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        return _poses(self.folders[index], self._stems(index))
+
     def object(self, index: int, views: Sequence[int] | None = None) -> ObjectViews:
         """Read an object, all of its views or some.
 
@@ -136,7 +144,7 @@ class Views:
             codes = _images(folder, "normals", chosen, width, height)
             covered = codes[:, 3:] if codes.shape[1] == 4 else torch.ones_like(codes[:, :1])
             normals = torch.nn.functional.normalize(codes[:, :3] * 2 - 1, dim=1) * (covered > 0.5)
-        poses = torch.stack([read_pose(folder / "pose" / f"{stem}.txt") for stem in chosen]).float()
+        poses = _poses(folder, chosen)
         told = (self.names[index], self.categories[index], self.splits[index])
         return ObjectViews(*told, wanted, rgb, poses, focal_px, center_px, mask, normals)
 
@@ -150,6 +158,16 @@ class Views:
         if images != poses or not images:
             raise InputError(f"{folder}: has {len(images)} images and {len(poses)} poses; one pose an image is needed")
         return images
+
+
+def of_split(folder: Path | str, split: str) -> Views:
+    """The objects of a split of a folder, or all of one that names no splits.
+
+    Raises:
+        InputError: there are none.
+    """
+    everything = Views(folder)
+    return Views(folder, split=split) if any(everything.splits) else everything
 
 
 def _object_folders(folder: Path, deeper: int) -> list[Path]:
@@ -175,6 +193,10 @@ def _category_and_split(folder: Path, path: Path) -> tuple[str, str]:
         if match := _SPLIT.fullmatch(name):
             return match[1], match[2]
     return "", ""
+
+
+def _poses(folder: Path, stems: list[str]) -> Float[Tensor, "views 4 4"]:
+    return torch.stack([read_pose(folder / "pose" / f"{stem}.txt") for stem in stems]).float()
 
 
 def _images(folder: Path, kind: str, stems: list[str], width: int, height: int) -> Tensor:
