@@ -1,6 +1,7 @@
 """Grasps of bodies whose answers are known, and a gripper that never stands in them."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,13 +24,23 @@ def splat_surface(points: np.ndarray, normals: np.ndarray) -> Surface:
     return surface_of_gaussians(discs(points, normals, 0.03))
 
 
+@cache
+def box_surface() -> Surface:
+    return splat_surface(*box((0.4, 0.6, 0.9)))
+
+
+@cache
+def ball_surface() -> Surface:
+    return splat_surface(*ball(0.3))
+
+
 def off_line(grasp, place: np.ndarray) -> float:
     """How far a place is from the closing axis."""
     return float(np.linalg.norm(np.cross(place - grasp.position, grasp.closing)))
 
 
 def test_a_box_is_held_across_its_faces():
-    plan = find_grasps(splat_surface(*box((0.4, 0.6, 0.9))), GRIPPER, UNIT_MM, draws=400)
+    plan = find_grasps(box_surface(), GRIPPER, UNIT_MM, draws=400)
     for grasp in plan.grasps:
         axis = int(np.abs(grasp.closing).argmax())
         assert axis in (0, 1)  # along z it is 90 mm, more than the gripper opens
@@ -49,7 +60,7 @@ def test_a_box_is_held_across_its_faces():
 
 
 def test_a_ball_is_held_through_its_middle():
-    plan = find_grasps(splat_surface(*ball(0.3)), GRIPPER, UNIT_MM, draws=300)
+    plan = find_grasps(ball_surface(), GRIPPER, UNIT_MM, draws=300)
     assert len(plan.grasps) == 10
     for grasp in plan.grasps:
         assert off_line(grasp, np.zeros(3)) < 0.3 * math.sin(math.atan(0.5)) + 0.02
@@ -162,7 +173,7 @@ def test_the_size_matters_only_by_the_unit_and_the_seed_repeats():
 
 
 def test_grasps_are_distinct_and_at_most_as_many_as_asked():
-    plan = find_grasps(splat_surface(*box((0.4, 0.6, 0.9))), GRIPPER, UNIT_MM, draws=300, count=4)
+    plan = find_grasps(box_surface(), GRIPPER, UNIT_MM, draws=300, count=4)
     assert len(plan.grasps) == 4 < plan.fitting
     for number, one in enumerate(plan.grasps):
         for other in plan.grasps[:number]:
@@ -178,9 +189,9 @@ def test_grasps_are_distinct_and_at_most_as_many_as_asked():
         lambda: Gripper(float("nan")),
         lambda: Gripper(5.0),
         lambda: with_fingers(Gripper(80.0), 20.0, 10.0, 5.0),
-        lambda: find_grasps(splat_surface(*ball(0.3)), GRIPPER, 0.0),
-        lambda: find_grasps(splat_surface(*ball(0.3)), GRIPPER, 1.0, friction=0.0),
-        lambda: find_grasps(splat_surface(*ball(0.3)), GRIPPER, 1.0, count=0),
+        lambda: find_grasps(ball_surface(), GRIPPER, 0.0),
+        lambda: find_grasps(ball_surface(), GRIPPER, 1.0, friction=0.0),
+        lambda: find_grasps(ball_surface(), GRIPPER, 1.0, count=0),
     ],
 )
 def test_numbers_out_of_range(make):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,20 +10,25 @@ import torch
 from grasp_discs import ball, box, cup, cylinder, discs, joined
 
 from maquette.errors import InputError
-from maquette.methods.grasp.surface import surface_of_gaussians, surface_of_points
+from maquette.methods.grasp.surface import Surface, surface_of_gaussians, surface_of_points
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.parametrize(
-    ("points", "normals"),
-    [box((0.4, 0.6, 0.8)), cylinder(0.2, 1.0), ball(0.3), cup(0.35, 0.6, 0.08)],
-    ids=["box", "cylinder", "ball", "cup"],
-)
-def test_normals_get_the_side_that_is_out(points, normals):
-    surface = surface_of_gaussians(discs(points, normals, 0.03))
+BODIES = {"box": box((0.4, 0.6, 0.8)), "cylinder": cylinder(0.2, 1.0), "ball": ball(0.3), "cup": cup(0.35, 0.6, 0.08)}
+
+
+@cache
+def surface_of(name: str) -> Surface:
+    return surface_of_gaussians(discs(*BODIES[name], 0.03))
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_normals_get_the_side_that_is_out(name):
+    _, normals = BODIES[name]
+    surface = surface_of(name)
     right = (surface.normals * normals).sum(1)
     assert np.abs(right).min() > 0.97
     # All of it, but where two faces of an edge lie within a pixel of each other.
@@ -31,9 +37,9 @@ def test_normals_get_the_side_that_is_out(points, normals):
 
 
 def test_inside_walls_of_a_cup_look_at_its_axis():
-    points, normals = cup(0.35, 0.6, 0.08)
+    points, normals = BODIES["cup"]
     inside = np.linalg.norm(points[:, [0, 2]], axis=1) < 0.28
-    surface = surface_of_gaussians(discs(points, normals, 0.03))
+    surface = surface_of("cup")
     walls = inside & (np.abs(normals[:, 1]) < 0.5)
     assert surface.exposed[walls].mean() > 0.8  # the lowest of it is seen from few sides
     walls &= surface.exposed
@@ -72,6 +78,8 @@ def test_many_faint_gaussians_have_the_surface_that_pictures_show(opacity):
     angle = np.degrees(np.arccos(np.clip((surface.normals * normals).sum(1), -1, 1)))
     assert np.median(angle) < 3
     assert angle.max() < 15
+    frame = np.concatenate([surface.normals[:, None], surface.axes], 1)
+    assert frame @ frame.transpose(0, 2, 1) == pytest.approx(np.tile(np.eye(3), (len(points), 1, 1)), abs=1e-6)
 
 
 def test_walls_of_a_faint_cup_look_at_its_axis():

@@ -81,13 +81,17 @@ def ends_of(
         longest: how far along each is looked.
         level: of alpha.
     """
-    pairs = list(_near(field, starts, float(longest.max(initial=0))))
     steps = np.linspace(0, 1, _STEPS)
     optical = np.zeros((_STEPS, len(starts)))
-    for who, where in pairs:
+    pairs = []
+    for who, where in _near(field, starts, float(longest.max(initial=0))):
         begin = _whitened(field, who, starts[where] - field.mean[who])
         along = _whitened(field, who, directions[where] * longest[where, None])
         a, b, c = (along**2).sum(1), (along * begin).sum(1), (begin**2).sum(1)
+        nearest = np.clip(-b / np.maximum(a, 1e-300), 0, 1)
+        met = a * nearest**2 + 2 * b * nearest + c < _REACH**2
+        who, where, a, b, c = (part[met] for part in (who, where, a, b, c))
+        pairs.append((who, where))
         for k, t in enumerate(steps):
             opacity = _opacity(field, who, a * t * t + 2 * b * t + c)
             optical[k] -= np.bincount(where, np.log1p(-opacity), len(starts))

@@ -127,7 +127,8 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
     places = mean + ends.depth[:, None] * out
     normals = _mended(places, normals, joint * exposed)
     reach = scale[:, 1:] * np.sqrt(2 * np.log(np.maximum(2 * own, 1)))[:, None]
-    return _with_neighbours(Surface(places, normals, axes[:, 1:], reach, joint, exposed, strays, faint))
+    tangents = _tilted(axes[:, 1:], axes[:, 0], normals)
+    return _with_neighbours(Surface(places, normals, tangents, reach, joint, exposed, strays, faint))
 
 
 def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Surface:
@@ -170,6 +171,14 @@ def _mended(points: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> np.
     alike = np.maximum(np.einsum("ik,ijk->ij", normals, normals[near]), 0) ** 2
     mean = np.einsum("ij,ijk->ik", alike * weights[near], normals[near])
     return _unit(mean, normals)
+
+
+def _tilted(tangents: np.ndarray, axis: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Tangents (n, 2, 3) by the least rotation that takes their axis, either way round, to the normal (Rodrigues)."""
+    axis = axis * np.where((axis * normals).sum(1) < 0, -1, 1)[:, None]
+    turn = np.cross(axis, normals)[:, None]
+    once = np.cross(turn, tangents)
+    return tangents + once + np.cross(turn, once) / (1 + (axis * normals).sum(1))[:, None, None]
 
 
 def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
