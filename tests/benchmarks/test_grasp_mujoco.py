@@ -14,7 +14,7 @@ def bench(load_benchmark):
 def test_an_oracle_grasp_lies_on_the_object_in_the_world(bench):
     """The camera's frame of the splat and the world of the trial say the same place."""
     target = bench.make_target("bottle", 0)
-    found = bench.splat_grasp(target, bench.oracle_splat(target))
+    found = bench.splat_grasp(target, bench.oracle_splat(target), draws=400)
     points, _ = bench.surface_samples(target, 2000)
     local = (points - found.position) @ found.rotation
     between = local[np.all(np.abs(local[:, 1:]) < 0.008, axis=1), 0]
