@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from maquette.app.cli.main import main
-from maquette.io.checkpoints import load_checkpoint, load_network
+from maquette.errors import InputError
+from maquette.io.checkpoints import load_checkpoint, load_network, save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig
 from maquette.synth.multiview import making
 from maquette.synth.multiview.reading import Views
-from maquette.synth.multiview.spec import ViewsSpec, read_manifest
+from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
 from maquette.train import gsn_config, views
 from maquette.train.card import describe_gsn_run
 from maquette.train.config import Phase
@@ -129,7 +130,13 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tiny_views, cha
     (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"junk")
     (tmp_path / "empty").mkdir()
     other = ["--run", tmp_path / "other"]
+    for name, value in (("cube", False), ("most_scale", 3.0), ("distance", 2.0)):  # of the same shapes all the same
+        net = GSN(replace(PRESETS["tiny"], **{name: value}))
+        save_checkpoint(tmp_path / f"other_{name}", net.config, net.state_dict())
     cases = [
+        ([*other, "--init", tmp_path / "other_cube"], "other_cube: their cube is False, this training's True"),
+        ([*other, "--init", tmp_path / "other_most_scale"], "their most_scale is 3.0, this training's 6.0"),
+        ([*other, "--init", tmp_path / "other_distance"], "their distance is 2.0, this training's 1.3"),
         (["--run", file], "--run"),
         ([*other, "--export", file], "--export"),
         ([], "checkpoint.safetensors: damaged"),
@@ -153,6 +160,22 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tiny_views, cha
         assert out == ""
         assert err.count("\n") == 1, err
         assert message in err
+    for name, spec in (("tests", ViewsSpec(0, test=1)), ("train", ViewsSpec(1)), ("val", ViewsSpec(0, val=1))):
+        open_manifest(tmp_path / name, spec)  # what isn't asked for there wouldn't be made, either
+    for data, held_out, message in (
+        ("tests", "held", "tests: holds no object of train"),
+        ("val", "held", "val: holds no object of train"),
+        ("views", "train", "train: holds no object of val"),
+        ("views", "tests", "tests: holds no object of val"),
+        ("views", "views", "views: both --data and --held-out"),
+        ("views", "../" + tmp_path.name + "/views", "views: both --data and --held-out"),
+    ):
+        assert run(tmp_path, tmp_path / data, *other, held_out=tmp_path / held_out) == 2, data
+        err = capfd.readouterr().err
+        assert err.count("\n") == 1, err
+        assert message in err
+    assert run(tmp_path, chairs, *other, "--distance", 1.3) == 2
+    assert "stand at 2 from the origin, the network's at 1.3" in capfd.readouterr().err
     config = gsn_config.TRAINING["small"]
     for changes, message in (
         (
@@ -168,6 +191,14 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tiny_views, cha
     assert run(tmp_path, tmp_path / "views", *other) == 2
     assert "one process" in capfd.readouterr().err
     assert not (tmp_path / "views").exists()
+
+
+def test_views_are_counted_in_the_split_that_is_used(tiny_views):
+    """Five of each training object; the four of the held-out ones are enough for them."""
+    config = GSNTraining(PRESETS["tiny"], (Phase(16, 2, 2, 1e-3, 1e-4),), views=5)
+    views.require_fitting(config, tiny_views, tiny_views)
+    with pytest.raises(InputError, match=r"its objects have 5 views; a step compares 6"):
+        views.require_fitting(replace(config, views=6), tiny_views, tiny_views)
 
 
 def test_what_is_made_by_default_fits_the_presets():

@@ -69,10 +69,25 @@ class GSNTraining(Schedule):
         return GSN(self.net)
 
 
+def require_same_meaning(net: GSNConfig, initial: GSNConfig, weights: str) -> None:
+    """See that weights to start from mean the same in the network to be trained, as far as their shapes can't tell.
+
+    Args:
+        net: of the network to be trained.
+        initial: that the weights were trained with.
+        weights: their name or folder, for the message.
+
+    Raises:
+        InputError: they don't.
+    """
+    for name in ("cube", "most_scale", "distance"):
+        had, has = getattr(initial, name), getattr(net, name)
+        if had != has:
+            raise InputError(f"--init {weights}: their {name} is {had}, this training's {has}; it must be the same")
+
+
 TRAINING: dict[str, GSNTraining] = {
-    "small": GSNTraining(
-        PRESETS["small"], (Phase(64, 3800, 8, 6e-4, 4e-4), Phase(128, 420, 8, 4e-4, 5e-6)), bf16=True
-    ),
+    "small": GSNTraining(PRESETS["small"], (Phase(64, 3800, 8, 6e-4, 4e-4), Phase(128, 420, 8, 4e-4, 5e-6)), bf16=True),
     # Splatter Image's protocol for batch, views and steps; wants a GPU.
     "paper": GSNTraining(PRESETS["paper"], (Phase(128, 800_000, 8, 5e-5, 5e-6),), bf16=True),
 }

@@ -9,45 +9,48 @@ from maquette.errors import InputError
 from maquette.synth import manifests
 from maquette.synth.multiview.cameras import RADIUS
 from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import of_split
 from maquette.synth.multiview.spec import ViewsSpec, read_manifest
 from maquette.train.data import HELD_OUT_SEED
 from maquette.train.gsn_config import GSNTraining
-from maquette.train.gsn_data import distance_of
+from maquette.train.gsn_data import distance_of, require_distance
 
 TRAIN_SPEC = ViewsSpec(200, seed=101, views=16)
 HELD_OUT_SPEC = ViewsSpec(0, seed=HELD_OUT_SEED, val=4, test_views=26)
 
 
-def distance_in(folder: Path) -> float:
-    """How far the cameras of a data set stand from the origin, or will, if it isn't there yet.
+def distance_in(folder: Path, split: str = "train") -> float:
+    """How far the cameras of a data set's split stand from the origin, or will, if it isn't there yet.
 
     A manifest tells; without one it is measured, to three digits.
 
     Raises:
-        InputError: it holds no objects, or its cameras stand at several distances.
+        InputError: it holds no objects of the split, or its cameras stand at several distances.
     """
     if not folder.exists():
         return RADIUS
     if (folder / manifests.NAME).exists():
         return read_manifest(folder).radius
-    return float(f"{distance_of(Views(folder)):.3g}")
+    return float(f"{distance_of(of_split(folder, split)):.3g}")
 
 
 def require_fitting(config: GSNTraining, data: Path, held_out: Path) -> None:
     """See that what is there already fits every phase; what isn't there will.
 
     Raises:
-        InputError: a folder is a file or holds no objects, images that don't shrink to a phase's size, fewer views than
-            a step compares, several processes.
+        InputError: a folder is a file or holds no objects of its split, one folder for both that isn't there, images
+            that don't shrink to a phase's size, fewer views than a step compares, cameras at another distance than the
+            network's, several processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("GSN's training runs in one process; start it without torchrun or accelerate")
-    for folder, needed in ((data, config.views), (held_out, 2)):
+    if data.resolve() == held_out.resolve() and not data.exists():
+        raise InputError(f"{data}: both --data and --held-out, and isn't there; give two folders, to make one each")
+    for folder, split, needed in ((data, "train", config.views), (held_out, "val", 2)):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; give a data set's folder, or one to make it in")
         if folder.exists():
-            side, views = _size_of(folder)
+            side, views = _size_of(folder, split)
             for phase in config.phases:
                 if side % phase.size_px:
                     raise InputError(
@@ -55,6 +58,7 @@ def require_fitting(config: GSNTraining, data: Path, held_out: Path) -> None:
                     )
             if views < needed:
                 raise InputError(f"{folder}: its objects have {views} views; a step compares {needed}")
+            require_distance(folder, distance_in(folder, split), config.net.distance)
 
 
 def prepare_views(
@@ -82,10 +86,13 @@ def prepare_views(
             generate(folder, spec, done=lambda task, folder=folder: done(f"{folder}: {task.name}"))
 
 
-def _size_of(folder: Path) -> tuple[int, int]:
-    """Side of the images and number of views of a data set's objects, by its manifest or by the first object."""
+def _size_of(folder: Path, split: str) -> tuple[int, int]:
+    """Side of the images and number of views of the objects of a split, by the manifest or by the first object."""
     if (folder / manifests.NAME).exists():
         spec = read_manifest(folder)
-        return spec.size_px, min(spec.view_count(task) for task in spec.tasks())
-    data = Views(folder)
+        counts = [spec.view_count(task) for task in spec.tasks() if task.split == split]
+        if not counts:
+            raise InputError(f"{folder}: holds no object of {split}; its manifest asks for none")
+        return spec.size_px, counts[0]
+    data = of_split(folder, split)
     return data.object(0, [0]).rgb.shape[-1], data.view_count(0)

@@ -293,6 +293,7 @@ def gsn(
     from maquette.train.card import describe_gsn_run, read_card
     from maquette.train.checkpoints import require_ready
     from maquette.train.gsn import train_gsn
+    from maquette.train.gsn_config import require_same_meaning
     from maquette.train.views import prepare_views, require_fitting
 
     show_warnings_in_one_line()
@@ -300,7 +301,9 @@ def gsn(
     config = _gsn_config(preset, data, scale, seed, distance, ecd)
     initial = None
     if init is not None:
-        initial = load_network(init, GSNConfig, GSN).state_dict()
+        before = load_network(init, GSNConfig, GSN)
+        require_same_meaning(config.net, before.config, init)
+        initial = before.state_dict()
         read_card(init)  # a card that can't be read is told now, not when the training is done
     place = resolve_device(device)
     run = run or Path(f"runs/gsn-{preset}")
