@@ -133,35 +133,31 @@ def test_clone(picture, tmp_path, capfd, monkeypatch, short_film):
         assert getattr(turning, "n_frames", 1) == 4
 
 
-def bad_files(folder) -> dict[str, str]:
-    """Names of bad pictures, and what is said of them."""
-    (folder / "text.png").write_text("no picture")
-    (folder / "zero.png").touch()
-    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+def write_nan(path) -> None:
     values = torch.rand(32, 32, 3)
     values[0, 0] = torch.nan
-    write_exr(folder / "nan.exr", values)
-    Image.fromarray(np.dstack([cup(), np.zeros((64, 64), np.uint8)])).save(folder / "empty_mask.png")
-    Image.new("RGB", (64, 64), (255, 255, 255)).save(folder / "blank.png")
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(folder / "grey.png")
-    return {
-        "missing.png": "no such file",
-        "text.png": "not a whole image",
-        "zero.png": "is empty",
-        "dot.png": "at least 16x16",
-        "nan.exr": "NaN or infinite",
-        "empty_mask.png": "mask is empty",
-        "blank.png": "shows no object",
-        "grey.png": "shows no object",
-    }
+    write_exr(path, values)
 
 
-NAMES = ["missing.png", "text.png", "zero.png", "dot.png", "nan.exr", "empty_mask.png", "blank.png", "grey.png"]
+BAD_PICTURES = {  # what writes them, and what is said of them
+    "missing.png": (lambda path: None, "no such file"),
+    "text.png": (lambda path: path.write_text("no picture"), "not a whole image"),
+    "zero.png": (lambda path: path.touch(), "is empty"),
+    "dot.png": (lambda path: Image.new("RGB", (1, 1)).save(path), "at least 16x16"),
+    "nan.exr": (write_nan, "NaN or infinite"),
+    "empty_mask.png": (
+        lambda path: Image.fromarray(np.dstack([cup(), np.zeros((64, 64), np.uint8)])).save(path),
+        "mask is empty",
+    ),
+    "blank.png": (lambda path: Image.new("RGB", (64, 64), (255, 255, 255)).save(path), "shows no object"),
+    "grey.png": (lambda path: Image.new("RGB", (64, 64), (90, 90, 90)).save(path), "shows no object"),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BAD_PICTURES)
 def test_bad_pictures_are_one_line_and_leave_nothing(weights, tmp_path, capfd, name):
-    message = bad_files(tmp_path)[name]
+    write, message = BAD_PICTURES[name]
+    write(tmp_path / name)
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "a.ply", tmp_path / "a.mp4"
     code, lines, errors = run(capfd, tmp_path / name, "-o", out[0], "--orbit", out[1], "--weights", weights)

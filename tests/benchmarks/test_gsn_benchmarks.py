@@ -6,6 +6,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,8 @@ from maquette.bench.gsn import TurnErrors
 from maquette.bench.views import Score, Trial, views_of_splat
 from maquette.geometry.rotation import facing_rotation
 from maquette.geometry.vectors import unit
-from maquette.nets.gsn import PRESETS, camera_of, canonical_cube
+from maquette.io.checkpoints import save_checkpoint
+from maquette.nets.gsn import GSN, PRESETS, camera_of, canonical_cube
 from maquette.train.gsn_config import GSNTraining
 from maquette.types import Camera, Gaussians
 
@@ -239,11 +241,44 @@ def test_missing_data_and_weights_are_told_in_a_line(load_benchmark, script, tmp
     assert "none: no such folder" in capsys.readouterr().err
 
 
-def test_a_case_is_measured_in_a_process_of_its_own():
-    path = Path(__file__).parents[2] / "benchmarks" / "gsn_throughput.py"
-    command = [sys.executable, str(path), "--case", "net", "--threads", "1", "--quick", "--cpu-time"]
-    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert 0.001 < said["seconds"] < 10
-    assert said["parameters"] > 1e6 and said["gflop"] > 0.1
-    if sys.platform == "linux":
-        assert said["peak_mib"] > said["parameters"] * 4 / 2**20  # the weights, at least
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("case", ["net", "render"])
+def test_a_case_is_measured(throughput, case, tmp_path, capsys, monkeypatch):
+    net = GSN(PRESETS["tiny"])
+    save_checkpoint(tmp_path, net.config, net.state_dict())
+    monkeypatch.setattr(throughput, "QUICK_S", 0.01)
+    command = ["--case", case, "--threads", "1", "--quick", "--cpu-time", "--weights", str(tmp_path)]
+    assert throughput.main(command) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == {"seconds", "peak_mib", "parameters", "gflop"}
+    assert 0.0001 < said["seconds"] < 10
+    assert said["parameters"] == sum(parameter.numel() for parameter in net.parameters())
+    # A pass multiplies every weight of the heads once, and adds as often.
+    heads = sum(parameter.numel() for parameter in net.heads.parameters() if parameter.ndim == 2)
+    assert said["gflop"] * 1e9 > 2 * heads
+
+
+def test_a_case_has_a_process_of_its_own_which_is_told_all(throughput, monkeypatch, capsys):
+    asked = throughput._parse(["--quick", "--cpu-time", "--weights", "w", "--threads", "1"])
+    given = []
+
+    def run(command, env, **_):
+        given.append((command, env["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(command, len(given) - 1, '{"seconds": 1.0}\n', "a\nwhy\n")
+
+    monkeypatch.setattr(throughput.subprocess, "run", run)
+    setting = throughput.Setting("cpu", 1, "bfloat16")
+    assert throughput._in_process(setting, "render", asked) == {"seconds": 1.0}
+    assert throughput._in_process(setting, "render", asked) is None  # of exit code 1
+    assert capsys.readouterr().err.endswith("cpu1_bfloat16 render: not run: why\n")
+    (program, script, *options), threads = given[0]
+    assert (program, Path(script).name, threads) == (sys.executable, "gsn_throughput.py", "1")
+    assert vars(throughput._parse(options)) == vars(asked) | {"case": "render", "type": "bfloat16"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most that a process held")
+def test_the_most_memory_is_counted_from_the_start(throughput):
+    before = throughput._memory_mib("cpu", start=True)
+    block = np.ones(2**26, np.uint8)  # beyond what an allocator keeps
+    del block
+    assert 60 < throughput._memory_mib("cpu", start=False) - before < 100
