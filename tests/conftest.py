@@ -63,6 +63,28 @@ def tiny_views(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_srn():
+    """Writes an object as ShapeNet-SRN publishes them, from 2.0, without masks and normals: all views one image."""
+    import cv2
+    import numpy as np
+
+    def write(folder: Path, image: np.ndarray, azimuths: list[float]) -> None:
+        side = len(image)
+        for kind in ("rgb", "pose"):
+            (folder / kind).mkdir(parents=True)
+        intrinsics = f"{side * 525 / 512:.6f} {side / 2} {side / 2} 0.\n0. 0. 0.\n1.\n{side} {side}\n"
+        (folder / "intrinsics.txt").write_text(intrinsics)
+        for view, angle in enumerate(azimuths):
+            forward = np.array([-np.cos(angle), -np.sin(angle), 0])
+            pose = np.eye(4)  # x right, y down, z forward; z up in the world
+            pose[:3] = np.stack([[-np.sin(angle), np.cos(angle), 0], [0, 0, -1.0], forward, -2 * forward], 1)
+            (folder / "pose" / f"{view:06d}.txt").write_text(" ".join(map(str, pose.ravel())))
+            (folder / "rgb" / f"{view:06d}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def shared_data():
     """A folder of the test data beside the project, "" for all of it.
 

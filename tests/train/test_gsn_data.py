@@ -3,7 +3,6 @@
 import math
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -24,22 +23,13 @@ def train(tiny_views) -> Views:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """Two objects as ShapeNet-SRN has them, from 2.0, without masks and normals: a dark square on white."""
+def published(write_srn, tmp_path_factory):
+    """Two objects as ShapeNet-SRN has them: a dark square on white."""
     folder = tmp_path_factory.mktemp("srn") / "cars_train"
     image = np.full((16, 16, 3), 255, np.uint8)
     image[4:12, 5:11] = (10, 20, 200)
     for name in ("a", "b"):
-        for kind in ("rgb", "pose"):
-            (folder / name / kind).mkdir(parents=True)
-        (folder / name / "intrinsics.txt").write_text("16.406250 8.000000 8.000000 0.\n0. 0. 0.\n1.\n16 16\n")
-        for view in range(4):
-            angle = 2 * np.pi * view / 4
-            forward = np.array([-np.cos(angle), -np.sin(angle), 0])
-            pose = np.eye(4)  # x right, y down, z forward; z up in the world
-            pose[:3] = np.stack([[-np.sin(angle), np.cos(angle), 0], [0, 0, -1.0], forward, -2 * forward], 1)
-            (folder / name / "pose" / f"{view:06d}.txt").write_text(" ".join(map(str, pose.ravel())))
-            (folder / name / "rgb" / f"{view:06d}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        write_srn(folder / name, image, [2 * np.pi * view / 4 for view in range(4)])
     return folder.parent
 
 

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 
@@ -32,21 +31,10 @@ def tiny(monkeypatch):
 
 
 @pytest.fixture
-def chairs(tmp_path):
-    """Two objects as ShapeNet-SRN publishes them, from 2.0, three views of 32 white pixels."""
+def chairs(write_srn, tmp_path):
+    """Two objects as ShapeNet-SRN publishes them, three views of 32 white pixels."""
     for name in ("a", "b"):
-        folder = tmp_path / "srn" / "chairs_train" / name
-        for kind in ("rgb", "pose"):
-            (folder / kind).mkdir(parents=True)
-        (folder / "intrinsics.txt").write_text("32.8125 16.0 16.0 0.\n0. 0. 0.\n1.\n32 32\n")
-        for view in range(3):
-            angle = view
-            forward = np.array([-np.cos(angle), -np.sin(angle), 0])
-            pose = np.eye(4)
-            pose[:3] = np.stack([[-np.sin(angle), np.cos(angle), 0], [0, 0, -1.0], forward, -2 * forward], 1)
-            (folder / "pose" / f"{view:06d}.txt").write_text(" ".join(map(str, pose.ravel())))
-            image = np.full((32, 32, 3), 255, np.uint8)
-            (folder / "rgb" / f"{view:06d}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        write_srn(tmp_path / "srn" / "chairs_train" / name, np.full((32, 32, 3), 255, np.uint8), [0.0, 1.0, 2.0])
     return tmp_path / "srn"
 
 
