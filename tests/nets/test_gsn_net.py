@@ -211,7 +211,7 @@ def test_its_camera_is_the_data_s():
 def test_an_object_s_points_in_the_axes_of_its_photo_cover_its_mask(category):
     """Gaussians on its surface, seen by `camera_of`, fall where the drawn photo has the object, and all over it."""
     side = 64
-    placed = place_thing(sample_thing(category, np.random.default_rng(5)), 96)
+    placed = place_thing(sample_thing(category, np.random.default_rng(5)), 64)
     pose = look_at_origin(spiral_places(9, RADIUS))[3]
     _, _, coverage = draw(placed, pose, side)
     assert isinstance(placed.tracer, Solid)
@@ -231,7 +231,8 @@ def test_an_object_s_points_in_the_axes_of_its_photo_cover_its_mask(category):
     grown = cv2.dilate(coverage, np.ones((3, 3), np.uint8)) > 0
     assert overlap(found & grown, found) == 1  # nothing falls beside it
     assert overlap(found & true, true) > 0.98
-    assert overlap(found, true) > 0.9 > overlap(found[:, ::-1], true)
+    assert overlap(found, true) > 0.85  # pixels that are covered by less than half are found, too
+    assert overlap(found[:, ::-1], true) < 0.75
 
 
 def test_a_splat_keeps_its_numbers_as_gaussians():

@@ -129,11 +129,11 @@ def test_weights_that_were_saved_do_the_same(undisturbed, tiny_views, tmp_path):
 
 def test_it_learns_a_few_objects(tiny_views, tmp_path):
     """What is rendered of four objects nears their views."""
-    config = replace(CONFIG, phases=(Phase(16, 45, 4, 1e-2, 1e-3),), loss=GSNLoss(ecd=0.0))
+    config = replace(CONFIG, phases=(Phase(16, 28, 4, 1e-2, 1e-3),), loss=GSNLoss(ecd=0.0))
     train_gsn(config, tiny_views, tmp_path)
     lines = log_of(tmp_path)
     for part in ("render", "mse"):
-        assert sum(line[part] for line in lines[-8:]) < 0.6 * sum(line[part] for line in lines[:8])
+        assert sum(line[part] for line in lines[-5:]) < 0.6 * sum(line[part] for line in lines[:5])
 
 
 def test_the_distance_of_turned_splats_falls_when_it_counts(tiny_views, tmp_path):
@@ -141,9 +141,9 @@ def test_the_distance_of_turned_splats_falls_when_it_counts(tiny_views, tmp_path
     found = {}
     for weight in (1e-9, 3.0):
         weights = GSNLoss(ssim=0.0, mask=0.0, normal=0.0, ecd=weight, turned_share=1.0)
-        config = replace(CONFIG, phases=(Phase(16, 25, 4, 3e-3, 1e-3),), loss=weights, views=1)
+        config = replace(CONFIG, phases=(Phase(16, 15, 4, 3e-3, 1e-3),), loss=weights, views=1)
         train_gsn(config, tiny_views, tmp_path / str(weight))
-        found[weight] = sum(line["ecd"] for line in log_of(tmp_path / str(weight))[-8:])
+        found[weight] = sum(line["ecd"] for line in log_of(tmp_path / str(weight))[-5:])
     assert found[3.0] < 0.8 * found[1e-9]
 
 
@@ -206,4 +206,5 @@ def test_the_presets_fit_the_data_that_is_made_for_them():
         assert all(128 % phase.size_px == 0 for phase in config.phases)
         assert config.phases[-1].size_px == 128
         assert config.views >= 2
-    assert isinstance(TRAINING["small"].build(), GSN)
+    with torch.device("meta"):
+        assert isinstance(TRAINING["small"].build(), GSN)
