@@ -24,7 +24,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,9 +34,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 
 from maquette.bench import views
-from maquette.bench.gsn import QUICK, TurnErrors, as_method, mean_errors, turn_errors
+from maquette.bench.gsn import QUICK, TurnErrors, as_method, mean_errors, run_bench, turn_errors
 from maquette.bench.views import HELD_OUT, KNOWN, Score, Trial
-from maquette.errors import InputError
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS
 from maquette.synth.multiview.objects import generate
@@ -88,13 +86,7 @@ class Found:
 def main(argv: list[str] | None = None) -> int:
     """Train what isn't there, score, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return _run(options, Path(folder))
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
+    return run_bench(lambda folder: _run(options, folder))
 
 
 def base_config(steps: int, quick: bool = False) -> GSNTraining:

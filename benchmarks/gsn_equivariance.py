@@ -20,17 +20,14 @@ import json
 import math
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import torch
 
 from maquette.bench.curves import Chart, draw_charts
-from maquette.bench.gsn import QUICK, TurnErrors, load_gsns, mean_errors, turn_errors
+from maquette.bench.gsn import QUICK, TurnErrors, load_gsns, mean_errors, run_bench, turn_errors
 from maquette.bench.views import test_objects, trials
-from maquette.errors import InputError
 from maquette.io.files import atomic_path
 from maquette.synth.multiview.objects import generate
 
@@ -44,13 +41,7 @@ Found = dict[str, list[TurnErrors]]  # by weights, one an angle
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return _run(options, Path(folder))
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
+    return run_bench(lambda folder: _run(options, folder))
 
 
 def table(found: Found, angles: list[int]) -> str:

@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -31,9 +30,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from maquette.bench import views
-from maquette.bench.gsn import QUICK, as_method, load_gsn, load_gsns, mean_splat, splats_of, training_images
+from maquette.bench.gsn import QUICK, as_method, load_gsn, load_gsns, mean_splat, run_bench, splats_of, training_images
 from maquette.bench.views import HELD_OUT, KNOWN, Method, Score, Trial
-from maquette.errors import InputError
 from maquette.io.images import write_png8
 from maquette.nets.gsn import GSN, canonical_cube
 from maquette.synth.multiview.objects import generate
@@ -49,13 +47,7 @@ Found = dict[str, dict[str, Score]]  # by method and group
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return _run(options, Path(folder))
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
+    return run_bench(lambda folder: _run(options, folder))
 
 
 def methods(nets: dict[str, GSN], blind: GSN | None, train: Views | None) -> dict[str, Method]:

@@ -23,7 +23,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.bench import views
-from maquette.bench.gsn import QUICK, load_gsns, splats_of
+from maquette.bench.gsn import QUICK, load_gsns, run_bench, splats_of
 from maquette.bench.views import Trial
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
@@ -79,13 +78,7 @@ class Found:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return _run(options, Path(folder))
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
+    return run_bench(lambda folder: _run(options, folder))
 
 
 def measure(net: GSN, cases: Sequence[Trial]) -> Found:
