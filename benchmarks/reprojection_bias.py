@@ -21,7 +21,7 @@ from torch import Tensor
 from maquette.geometry.vectors import unit
 from maquette.losses import angle, masked_mean
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import normalise_exposure
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade

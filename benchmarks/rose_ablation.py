@@ -31,8 +31,8 @@ from maquette.io.images import write_png8
 from maquette.losses import angle, masked_mean
 from maquette.methods.rose import RingSolver, imagine, to_normals
 from maquette.metrics import psnr_db
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Rose, RoseConfig
+from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.photo import Surfaces, photograph

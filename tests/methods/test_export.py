@@ -7,8 +7,9 @@ import torch
 from maquette.errors import InputError
 from maquette.methods.export import TOLERANCE, export_onnx, normalised
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS, normalise_exposure
+from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.shading.exposure import normalise_exposure
 from maquette.types import Photo
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'maquette[onnx]'")

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from maquette.errors import InputError
-from maquette.nets.nirne import PRESETS, NiRNE, NiRNEConfig, normalise_exposure
+from maquette.geometry.vectors import unit
+from maquette.nets.nirne import PRESETS, NiRNE, NiRNEConfig, enlarged
+from maquette.shading.exposure import normalise_exposure
 
 
 def made(seed=0, **changes) -> NiRNE:
@@ -26,7 +28,7 @@ def inputs(*shape, seed=1):
     return torch.rand(shape[0], 3, *shape[1:], generator=rng), torch.ones(shape[0], 1, *shape[1:])
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 32), (2, 48, 80), (1, 96, 96), (3, 16, 32)])
+@pytest.mark.parametrize("shape", [(1, 32, 32), (2, 64, 96), (1, 96, 96)])
 def test_unit_normals_and_positive_concentrations_at_any_size(shape):
     normal, kappa = perturbed()(*inputs(*shape))
     assert normal.shape == (shape[0], 3, *shape[1:])
@@ -71,16 +73,59 @@ def test_the_noisy_stream_starts_as_no_change():
 def test_blocks_start_as_the_identity():
     net = made()
     x = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(net.clean.levels[0](x), x)
+    assert torch.equal(net.decoder[0](x), x)
     y = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(net.attention(y), y)
+
+
+def test_mask_and_guide_join_the_pretrained_stem_as_no_change():
+    net = made()
+    photo, mask = inputs(1, 32, 32)
+    guide = unit(torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(4)), 1)
+    told = net.stem(torch.cat([mask, guide], 1))
+    assert torch.equal(told, torch.zeros_like(told))
+    assert told.shape == net.clean.stem(torch.nn.functional.pad(photo, (0, 1, 0, 1))).shape
+
+
+def test_the_answer_begins_as_the_guide_and_without_one_as_a_wall():
+    net = made()
+    with torch.no_grad():
+        for parameter in net.head[-1].parameters():
+            parameter.zero_()
+    photo, mask = inputs(1, 32, 32)
+    guide = unit(torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(4)), 1)
+    guide[..., :16] = 0
+    normal = net(photo, mask, guide=guide)[0]
+    wall = torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1)
+    assert torch.allclose(normal[..., 16:], guide[..., 16:], atol=1e-6)
+    assert torch.allclose(normal[..., :16], wall.expand(1, 3, 32, 16), atol=1e-6)
+    assert torch.equal(net(photo, mask)[0], net(photo, mask, guide=torch.zeros_like(photo))[0])
+
+
+def test_an_enlarged_answer_is_unit_inside_and_nothing_far_outside():
+    normal = unit(
+        torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        + torch.tensor([0.0, 0, 3]).reshape(1, 3, 1, 1),
+        1,
+    )
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:6, 2:6] = 1
+    guide = enlarged(normal, mask)
+    assert guide.shape == (1, 3, 16, 16)
+    assert torch.allclose(guide[..., 4:12, 4:12].norm(dim=1), torch.ones(1, 8, 8), atol=1e-5)
+    assert torch.equal(guide[..., :3, :], torch.zeros(1, 3, 3, 16))
+    level = enlarged(torch.tensor([0.6, 0, 0.8]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8), mask)
+    assert torch.allclose(
+        level[..., 4:12, 4:12], torch.tensor([0.6, 0, 0.8]).reshape(1, 3, 1, 1).expand(1, 3, 8, 8), atol=1e-6
+    )
 
 
 def test_after_one_step_every_parameter_learns():
     """At the zeros some gradients vanish by design; off them, none is dead."""
     net = perturbed()
     photo, mask = inputs(2, 32, 32)
-    normal, kappa = net(photo, mask, torch.Generator().manual_seed(0))
+    guide = unit(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(5)), 1)
+    normal, kappa = net(photo, mask, torch.Generator().manual_seed(0), guide)
     target = torch.randn(normal.shape, generator=torch.Generator().manual_seed(2))
     ((normal * target).sum() + (kappa * target[:, :1]).sum()).backward()
     dead = [name for name, p in net.named_parameters() if p.grad is None or not float(p.grad.abs().max()) > 0]

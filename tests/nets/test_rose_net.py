@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.nets.nirne import NiRNE, normalise_exposure
+from maquette.nets.nirne import NiRNE
 from maquette.nets.rose import PRESETS, Condition, Rose
 from maquette.nets.rose_small import nearness
+from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights
 
 pytestmark = pytest.mark.usefixtures("one_thread")

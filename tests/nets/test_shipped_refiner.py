@@ -8,8 +8,8 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import Refiner, RefinerConfig
+from maquette.shading.exposure import normalise_exposure
 
 
 @pytest.fixture(scope="module")

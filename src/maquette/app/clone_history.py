@@ -16,7 +16,7 @@ from maquette.methods.clone.loop import Round
 from maquette.methods.clone.surface import displayed
 from maquette.methods.framing import object_window
 from maquette.methods.tiles import in_square
-from maquette.nets.nirne import normalise_exposure
+from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
 
 EVERY = 3  # turns between frames of the film

@@ -119,6 +119,20 @@ def load_network(weights: str | Path, config_type: type[Config], network_type: C
     return network
 
 
+def read_fields(weights: str | Path) -> frozenset[str]:
+    """The names of the fields of weights' configuration; none, if it isn't an object in JSON.
+
+    Raises:
+        InputError: no such weights.
+    """
+    path = weights_folder(weights) / CONFIG_NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return frozenset()  # loading it tells why
+    return frozenset(content) if isinstance(content, dict) else frozenset()
+
+
 def weights_folder(weights: str | Path) -> Path:
     """The folder of a name or path; a name wins only if no such folder exists."""
     if not str(weights):  # as a path, it would be the working folder

@@ -16,7 +16,7 @@ from maquette.methods.nirne import DETAIL_PX, NiRNE
 from maquette.methods.rose import Rose
 
 CALIBRATION_NAME = "fusion.json"
-NIRNE_WEIGHTS = "nirne-small"
+NIRNE_WEIGHTS = "nirne-small-1"  # what the calibration that ships was made for
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from maquette.nets.nirne import NiRNE as NiRNENet
 OPSET = 17
 TOLERANCE = 1e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
 _PERCENTILE = 0.95
-_SAMPLES = 16384  # as `nets.nirne.normalise_exposure`
+_SAMPLES = 16384  # as `shading.exposure.normalise_exposure`
 
 
 class Graph(nn.Module):
@@ -56,7 +56,7 @@ class Graph(nn.Module):
 def normalised(
     linear: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """The same as `nets.nirne.normalise_exposure`, in operations that ONNX has."""
+    """The same as `shading.exposure.normalise_exposure`, in operations that ONNX has."""
     luminance = linear.mean(1).flatten(1)
     inside = mask.flatten(1) > 0
     pixels = luminance.shape[1]

@@ -1,23 +1,32 @@
 """NiRNE, the default: a photo to a normal map with a concentration per pixel, deterministic.
 
-The whole object at the network's training size gives the shape; tiles at higher resolution add detail to it.
+The object is seen whole at about the network's training size, then at twice that with the first answer as the guide,
+and so on up to the resolution that is asked for; above `WHOLE_PX`, in overlapping tiles. A photo without a mask is
+taken as it is, whatever its proportions: what leaves the frame isn't a silhouette.
 """
 
+import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.io.checkpoints import load_network, save_checkpoint
-from maquette.methods.framing import mask_of, object_window
-from maquette.methods.tiles import resize, sharpen
-from maquette.nets.nirne import MULTIPLE, NiRNEConfig, normalise_exposure
+from maquette.io.checkpoints import load_network, read_fields, save_checkpoint
+from maquette.methods.framing import mask_of, object_window, photo_window, resize
+from maquette.methods.tiles import blend_tiles, sharpen
+from maquette.nets.nirne import MULTIPLE, NiRNEConfig
 from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
+from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
 
-DETAIL_PX = 256  # by default: on held-out renders of 512 px, more took time and brought no accuracy
+DETAIL_PX = 512  # by default: see docs/methods/nirne.md
+WHOLE_PX = 512  # a finer pass than this sees tiles of this side
+
+Network = NiRNENet | ConvNiRNE
 
 
 class NiRNE:
@@ -25,19 +34,22 @@ class NiRNE:
 
     Attributes:
         net: the network, in evaluation mode.
-        size_px: the object is resized to a square of about this side; by default the training size.
+        size_px: the object is first seen in a square of about this side; by default the training size.
         mirrored: average with the prediction of the mirrored photo: twice the time, a little more accurate.
-        detail_px: tiles add detail up to this resolution of the object, or the photo's own if that is lower; 0
+        detail_px: finer passes add detail up to this resolution of the object, or the photo's own if that is lower; 0
             leaves it at `size_px`.
     """
 
     def __init__(
-        self, net: NiRNENet, size_px: int | None = None, mirrored: bool = True, detail_px: int = DETAIL_PX
+        self, net: Network, size_px: int | None = None, mirrored: bool = True, detail_px: int = DETAIL_PX
     ) -> None:
         if not 0 <= detail_px <= 16384:
             raise InputError(f"detail up to {detail_px} px; it must lie in 0..16384, where 0 is none")
+        size_px = net.config.size_px if size_px is None else size_px
+        if not 32 <= size_px <= 4096:
+            raise InputError(f"a working size of {size_px} px; it must lie in 32..4096")
         self.net = net.eval().requires_grad_(False)
-        self.size_px = _multiple(net.config.size_px if size_px is None else size_px)
+        self.size_px = _multiple(float(size_px))
         self.mirrored = mirrored
         self.detail_px = detail_px
 
@@ -55,7 +67,11 @@ class NiRNE:
         Raises:
             InputError: no such weights, or files that don't fit the network.
         """
-        return cls(load_network(weights, NiRNEConfig, NiRNENet).to(device), size_px, mirrored, detail_px)
+        if "encoder" in read_fields(weights):
+            net: Network = load_network(weights, NiRNEConfig, NiRNENet)
+        else:  # the weights of before there was a pretrained encoder
+            net = load_network(weights, ConvNiRNEConfig, ConvNiRNE)
+        return cls(net.to(device), size_px, mirrored, detail_px)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""
@@ -68,44 +84,98 @@ class NiRNE:
         Raises:
             InputError: the mask is empty or smaller than `maquette.methods.framing.MINIMUM_PX` across.
         """
-        mask, window = mask_of(photo), object_window(photo)
-        side = window.height
+        mask = mask_of(photo)
+        window = object_window(photo)
+        if bool(mask.all()) and isinstance(self.net, NiRNENet):
+            window = photo_window(photo)
         device = next(self.net.parameters()).device
         solid = window.cut(mask[None].float())[None].to(device)
         crop = window.cut(photo.rgb.permute(2, 0, 1))[None].to(device) * solid
-
-        cover = resize(solid, self.size_px)
-        small = resize(crop, self.size_px) / cover.clamp_min(1e-3)
-        coarse = (cover >= 0.5).float()
-        if not bool(coarse.any()):  # thinner than a pixel of the network's everywhere
-            coarse = (cover > 0).float()
-        normal, kappa = self._predict(normalise_exposure(small, coarse), coarse)
-        finest = min(side, self.detail_px)
-        if finest > self.size_px:
-            cover = resize(solid, finest)
-            seen = resize(crop, finest) / cover.clamp_min(1e-3)
-            normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
+        passes = self._passes if isinstance(self.net, NiRNENet) else self._whole_then_tiles
+        normal, kappa = passes(crop, solid)
 
         size = (mask.shape[0], mask.shape[1])
-        normals = window.paste(resize(normal, side)[0].cpu(), size).permute(1, 2, 0)
-        concentration = window.paste(resize(kappa, side)[0].cpu().clamp_min(1e-3), size)[0]
+        inside = (window.height, window.width)
+        normals = window.paste(resize(normal[0], inside).cpu(), size).permute(1, 2, 0)
+        concentration = window.paste(resize(kappa[0], inside).cpu().clamp_min(1e-3), size)[0]
         facing = torch.tensor([0.0, 0.0, 1e-6])  # never a zero vector
         return NormalMap(unit(normals + facing) * mask[..., None], mask, concentration * mask)
+
+    def _passes(self, crop: Tensor, solid: Tensor) -> tuple[Tensor, Tensor]:
+        """Coarse to fine, each pass guided by the one before it."""
+        normal = kappa = guide = last = None
+        for size in pass_sizes((crop.shape[2], crop.shape[3]), self.size_px, self.detail_px):
+            seen, mask = _at(crop, solid, size)
+            seen = normalise_exposure(seen, mask)
+            if normal is not None and last is not None:
+                guide = unit(_bilinear(normal * last, size), 1) * (_bilinear(last, size) > 0)
+            if max(size) > WHOLE_PX and guide is not None:
+                both = torch.cat([seen, guide], 1)
+                normal, kappa = blend_tiles(lambda some, masks: self._predict(some, masks), both, mask, WHOLE_PX)
+            else:
+                normal, kappa = self._predict(seen if guide is None else torch.cat([seen, guide], 1), mask)
+            last = mask
+        assert normal is not None and kappa is not None
+        return normal, kappa
+
+    def _whole_then_tiles(self, crop: Tensor, solid: Tensor) -> tuple[Tensor, Tensor]:
+        """What networks without a guide do: the whole at the training size, then tiles add detail to it."""
+        side = crop.shape[-1]
+        seen, coarse = _at(crop, solid, (self.size_px, self.size_px))
+        normal, kappa = self._predict(normalise_exposure(seen, coarse), coarse)
+        finest = min(side, self.detail_px)
+        if finest > self.size_px:
+            cover = resize(solid[0], (finest, finest))[None]
+            seen = resize(crop[0], (finest, finest))[None] / cover.clamp_min(1e-3)
+            normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
+        return normal, kappa
 
     def _predict_tiles(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Parts of a photo, linear, each exposed for itself."""
         return self._predict(normalise_exposure(photos, masks), masks)
 
-    def _predict(self, photo: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        normal, kappa = self.net(photo, mask)
+    def _predict(self, seen: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Of photos, or of photos and guides (channels 3 to 5)."""
+        normal, kappa = self._once(seen, mask)
         if not self.mirrored:
             return normal, kappa
-        other, other_kappa = self.net(photo.flip(3), mask.flip(3))
+        sign = seen.new_tensor([1.0, 1, 1, -1, 1, 1])[: seen.shape[1]].reshape(1, -1, 1, 1)
+        other, other_kappa = self._once(seen.flip(3) * sign, mask.flip(3))
         other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
         return unit(normal + other, 1), (kappa + other_kappa.flip(3)) / 2
 
+    def _once(self, seen: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if seen.shape[1] == 3:
+            return self.net(seen, mask)
+        return self.net(seen[:, :3], mask, guide=seen[:, 3:])
 
-def _multiple(size_px: int) -> int:
-    if not 32 <= size_px <= 4096:
-        raise InputError(f"a working size of {size_px} px; it must lie in 32..4096")
-    return -(-size_px // MULTIPLE) * MULTIPLE
+
+def pass_sizes(window: tuple[int, int], size_px: int, detail_px: int) -> list[tuple[int, int]]:
+    """(height, width) of every pass over a window: about `size_px` first, each of the others twice the one before.
+
+    The length of a rectangle is that of the square of the same area. The last pass is as fine as `detail_px` and the
+    window allow; all sides are multiples of what the network needs.
+    """
+    height, width = window
+    length = math.sqrt(height * width)
+    finest = max(min(length, detail_px), size_px) if detail_px else size_px
+    doublings = max(round(math.log2(finest / size_px)), 0)
+    lengths = [finest / 2 ** (doublings - k) for k in range(doublings + 1)]
+    return [(_multiple(height * at / length), _multiple(width * at / length)) for at in lengths]
+
+
+def _at(crop: Tensor, solid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The photo and its mask at another size: light is averaged over the object alone."""
+    cover = resize(solid[0], size)[None]
+    mask = (cover >= 0.5).float()
+    if not bool(mask.any()):  # thinner than a pixel everywhere
+        mask = (cover > 0).float()
+    return resize(crop[0], size)[None] / cover.clamp_min(1e-3), mask
+
+
+def _bilinear(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(image, size, mode="bilinear", align_corners=False)
+
+
+def _multiple(size_px: float) -> int:
+    return max(-(-round(size_px) // MULTIPLE), 1) * MULTIPLE

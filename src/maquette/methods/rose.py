@@ -26,10 +26,10 @@ from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import in_square, resize
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Rose as RoseNet
 from maquette.nets.rose import RoseConfig
 from maquette.nets.rose_svd import read_svd
+from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import ShadingSolution, solve_shading
 from maquette.types import NormalMap, Photo
@@ -154,7 +154,7 @@ def imagine(
 
     Args:
         net: either backbone.
-        photo: in 0..1, exposure normalised, zero outside the mask (`maquette.nets.nirne.normalise_exposure`).
+        photo: in 0..1, exposure normalised, zero outside the mask (`maquette.shading.exposure.normalise_exposure`).
         mask: 1 on the object.
         steps: passes of the network; with guidance, twice as many.
         guidance: triangular over the frames, 1 at the first and the last.

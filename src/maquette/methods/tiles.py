@@ -57,27 +57,30 @@ def sharpen(
 
 
 def blend_tiles(
-    predict: Predict, photo: Float[Tensor, "1 3 side side"], mask: Float[Tensor, "1 1 side side"], tile_px: int
-) -> tuple[Float[Tensor, "1 3 side side"], Float[Tensor, "1 1 side side"]]:
+    predict: Predict,
+    photo: Float[Tensor, "1 channels height width"],
+    mask: Float[Tensor, "1 1 height width"],
+    tile_px: int,
+) -> tuple[Float[Tensor, "1 3 height width"], Float[Tensor, "1 1 height width"]]:
     """Predict overlapping tiles and average them under windows that vanish at a tile's border: no seam is left.
 
     Tiles without a pixel of the object are left out; there, normals face the viewer.
     """
-    side = photo.shape[-1]
-    tile_px = min(tile_px, side)
-    total = photo.new_zeros(1, 5, side, side)
-    ramp = torch.hann_window(tile_px + 2, periodic=False)[1:-1].to(photo.device)
-    window = (ramp[:, None] * ramp[None, :]).clamp_min(1e-4)
-    corners = [(y, x) for y in starts(side, tile_px) for x in starts(side, tile_px)]
-    corners = [(y, x) for y, x in corners if bool(mask[..., y : y + tile_px, x : x + tile_px].any())]
+    height, width = photo.shape[-2:]
+    tall, wide = min(tile_px, height), min(tile_px, width)
+    total = photo.new_zeros(1, 5, height, width)
+    rise, run = (torch.hann_window(n + 2, periodic=False)[1:-1].to(photo.device) for n in (tall, wide))
+    window = (rise[:, None] * run[None, :]).clamp_min(1e-4)
+    corners = [(y, x) for y in starts(height, tall) for x in starts(width, wide)]
+    corners = [(y, x) for y, x in corners if bool(mask[..., y : y + tall, x : x + wide].any())]
     for first in range(0, len(corners), BATCH):
         some = corners[first : first + BATCH]
-        photos = torch.cat([photo[..., y : y + tile_px, x : x + tile_px] for y, x in some])
-        masks = torch.cat([mask[..., y : y + tile_px, x : x + tile_px] for y, x in some])
+        photos = torch.cat([photo[..., y : y + tall, x : x + wide] for y, x in some])
+        masks = torch.cat([mask[..., y : y + tall, x : x + wide] for y, x in some])
         normal, kappa = predict(photos, masks)
         weighted = torch.cat([normal, kappa, torch.ones_like(kappa)], 1) * window
         for index, (y, x) in enumerate(some):
-            total[0, :, y : y + tile_px, x : x + tile_px] += weighted[index]
+            total[0, :, y : y + tall, x : x + wide] += weighted[index]
     weight = total[:, 4:].clamp_min(1e-6)
     facing = total.new_tensor([0.0, 0.0, 1e-6]).reshape(1, 3, 1, 1)
     return unit(total[:, :3] + facing, 1), (total[:, 3:4] / weight).clamp_min(1e-3)

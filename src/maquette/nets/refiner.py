@@ -121,7 +121,7 @@ class Refiner(nn.Module):
         """Refine `normals`.
 
         Args:
-            photo: in 0..1, as `maquette.nets.nirne.normalise_exposure` makes it; zero outside the mask.
+            photo: in 0..1, as `maquette.shading.exposure.normalise_exposure` makes it; zero outside the mask.
             normals: unit inside the mask.
             mask: 1 on the object.
         """

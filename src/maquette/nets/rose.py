@@ -76,7 +76,7 @@ class Rose(nn.Module):
         """What the photo tells the video model.
 
         Args:
-            photo: in 0..1, exposure normalised, zero outside the mask (`maquette.nets.nirne.normalise_exposure`).
+            photo: in 0..1, exposure normalised, zero outside the mask (`maquette.shading.exposure.normalise_exposure`).
             mask: 1 on the object.
         """
         config = self.config

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from maquette.errors import InputError
-from maquette.nets.nirne import NiRNEConfig
+from maquette.nets.nirne_conv import ConvNiRNEConfig
 from maquette.shading.rigs import RING_LIGHTS
 
 GROUP = 32  # channels are normalised in groups of so many, in diffusers' video layers
@@ -71,7 +71,7 @@ class RoseConfig(RoseTask):
     head_channels: int = 32
     width: int = 128
     laid: int = 32
-    encoder: NiRNEConfig = field(default_factory=NiRNEConfig)
+    encoder: ConvNiRNEConfig = field(default_factory=ConvNiRNEConfig)
 
     def __post_init__(self) -> None:
         if any(c <= 0 or c % GROUP for c in (*self.vae_channels, *self.channels)):
@@ -104,7 +104,7 @@ PRESETS: dict[str, RoseConfig] = {
         attends=(False, True),
         width=32,
         laid=8,
-        encoder=NiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=32),
+        encoder=ConvNiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=32),
     ),
 }
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.nets.blocks import Attention, Stream
-from maquette.nets.nirne import NiRNEConfig
+from maquette.nets.nirne_conv import ConvNiRNEConfig
 from maquette.nets.rose_config import TOKEN_PX, Habits, Parts, RoseConfig
 
 _TIME_IDS = (0.0, 0.0, 0.0)  # Stable Video Diffusion's frame rate, motion and noise of the photo: constants here
@@ -50,7 +50,7 @@ def small_parts(config: RoseConfig) -> Parts:
 class PhotoEncoder(nn.Module):
     """NiRNE's clean encoder: its two coarsest levels as a grid of tokens, a token for 16 x 16 pixels."""
 
-    def __init__(self, config: NiRNEConfig) -> None:
+    def __init__(self, config: ConvNiRNEConfig) -> None:
         super().__init__()
         self.clean = Stream(16, config.channels, config.blocks)
         self.attention = Attention(config.channels[3], config.heads)

@@ -14,9 +14,11 @@ from maquette.geometry.vectors import unit
 from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
 from maquette.synth.photo import Surfaces
 from maquette.synth.views import LIGHTS
+from maquette.synth.windows import draw_box, place, resample, stack
 from maquette.types import Camera
 
-_KEYS = ("normal", "depth", "lit", "openness", "lights", "camera")
+_IMAGES = ("normal", "depth", "lit", "openness")
+_KEYS = (*_IMAGES, "lights", "camera")
 
 
 class ShapeData:
@@ -53,6 +55,24 @@ class ShapeData:
         arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
         surfaces = unpack(arrays)
         return surfaces if factor == 1 else coarsen(surfaces, factor)
+
+    def windows(self, indices: list[int], size_px: int, rng: np.random.Generator) -> Surfaces:
+        """A random window of each of these G-buffers, see `maquette.synth.windows.draw_box`, `size_px` wide."""
+        parts = []
+        for index in indices:
+            shard, row = divmod(index, SHAPES_PER_SHARD * self.spec.views)
+            file = self._files[shard]
+            box = draw_box(rng, file.get_slice("depth")[row] > 0, size_px)
+            arrays = {key: torch.from_numpy(file.get_slice(key)[row])[None] for key in _KEYS}
+            if box.side > self.spec.size_px:
+                parts.append(place(unpack(arrays), box, size_px))
+                continue
+            rows, columns = slice(box.top, box.top + box.side), slice(box.left, box.left + box.side)
+            for key in _IMAGES:
+                arrays[key] = arrays[key][:, rows, columns]
+            arrays["camera"] = arrays["camera"] - torch.tensor([0.0, box.left, box.top, 0, 0])
+            parts.append(resample(unpack(arrays), size_px))
+        return stack(parts)
 
     def camera(self, index: int, factor: int = 1) -> Camera:
         """What saw G-buffer `index`, its pixels averaged over squares; it stands at the origin of `Surfaces`."""

@@ -8,38 +8,91 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from maquette.nets.nirne import normalise_exposure
+from maquette.nets.nirne import enlarged
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import Surfaces, photograph
 from maquette.synth.shards import ShapeData
-from maquette.train.config import Phase
+from maquette.train.config import GuidedPhase
+
+UNMASKED = 0.3  # share of the photos whose mask isn't told
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """The photos as a coarser pass sees them, and what of its answer becomes the guide.
+
+    Attributes:
+        photo, mask: at the coarser size.
+        top, left: first pixel of the fine photo in the coarse one enlarged to twice its side.
+    """
+
+    photo: Float[Tensor, "batch 3 height width"]
+    mask: Float[Tensor, "batch 1 height width"]
+    top: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Network input and truth."""
+    """Network input and truth; `coarse` is there if the network is to have a guide."""
 
     photo: Float[Tensor, "batch 3 height width"]
     mask: Float[Tensor, "batch 1 height width"]
     normal: Float[Tensor, "batch 3 height width"]
     solid: Float[Tensor, "batch 1 height width"]
+    coarse: Coarse | None = None
 
 
 def make_batch(
     data: ShapeData,
-    phase: Phase,
+    phase: GuidedPhase,
     seed: int,
     step: int,
     rank: int = 0,
     world: int = 1,
     device: torch.device | str = "cpu",
 ) -> Batch:
-    """Batch `step`, a function of (seed, step, rank) and the data alone."""
+    """Batch `step`, a function of (seed, step, rank) and the data alone.
+
+    All processes of a step take the same kind of batch: without a guide, with one, or tiles with one.
+    """
+    kind = np.random.default_rng(mix(seed, step, 3)).random()
+    tiles = kind < phase.tiles
     # Selection and shading draw from generators of their own: shading runs on the device.
-    picks = torch.Generator().manual_seed(mix(seed, step, rank, 0))
-    indices = torch.randint(len(data), (phase.batch // world,), generator=picks).tolist()
-    surfaces = move(data.batch(indices, data.spec.size_px // phase.size_px), device)
+    picks = np.random.default_rng(mix(seed, step, rank, 0))
+    indices = picks.integers(len(data), size=phase.batch // world).tolist()
+    surfaces = move(data.windows(indices, phase.size_px * (2 if tiles else 1), picks), device)
     rng = torch.Generator(device).manual_seed(mix(seed, step, rank, 1))
-    return prepare(surfaces, photograph(surfaces, rng), rng)
+    batch = prepare(surfaces, photograph(surfaces, rng), rng)
+    if tiles:
+        top, left = picks.integers(0, phase.size_px + 1, 2).tolist()
+        return tiled(batch, top, left)
+    return replace(batch, coarse=halved(batch)) if kind < phase.tiles + phase.guided else batch
+
+
+def halved(batch: Batch) -> Coarse:
+    """Photos and masks at half the resolution: linear light is averaged, over the object alone."""
+    cover = F.avg_pool2d(batch.mask, 2)
+    linear = F.avg_pool2d(batch.photo**2.2 * batch.mask, 2) / cover.clamp_min(1e-3)
+    mask = (cover >= 0.5).float()
+    return Coarse(linear.clamp(1e-6, 1) ** (1 / 2.2) * mask, mask)
+
+
+def tiled(batch: Batch, top: int, left: int) -> Batch:
+    """The square of half the side at a corner, and the whole at half the resolution."""
+    half = batch.mask.shape[-1] // 2
+    rows, columns = slice(top, top + half), slice(left, left + half)
+    parts = {name: getattr(batch, name)[..., rows, columns] for name in ("photo", "mask", "normal", "solid")}
+    return Batch(**parts, coarse=replace(halved(batch), top=top, left=left))
+
+
+def guide_of(batch: Batch, normal: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 h w"]:
+    """The guide that a coarse answer is to the batch's photos."""
+    assert batch.coarse is not None
+    height, width = batch.mask.shape[-2:]
+    doubled = enlarged(normal, batch.coarse.mask)
+    rows = slice(batch.coarse.top, batch.coarse.top + height)
+    return doubled[..., rows, batch.coarse.left : batch.coarse.left + width]
 
 
 def prepare(surfaces: Surfaces, photo: Float[Tensor, "batch 3 height width"], rng: Generator) -> Batch:
@@ -49,9 +102,9 @@ def prepare(surfaces: Surfaces, photo: Float[Tensor, "batch 3 height width"], rn
     solid = surfaces.mask
     grown, shrunk = F.max_pool2d(solid, 3, 1, 1), -F.max_pool2d(-solid, 3, 1, 1)
     kind = draw[:, 0].reshape(n, 1, 1, 1)
-    mask = torch.where(kind < 0.1, torch.ones_like(solid), solid)
-    mask = torch.where((kind >= 0.1) & (kind < 0.25), grown, mask)
-    mask = torch.where((kind >= 0.25) & (kind < 0.4), shrunk, mask)
+    mask = torch.where(kind < UNMASKED, torch.ones_like(solid), solid)
+    mask = torch.where((kind >= 0.7) & (kind < 0.85), grown, mask)
+    mask = torch.where(kind >= 0.85, shrunk, mask)
     seen = normalise_exposure(photo.clamp_min(0) ** 2.2, mask)
     normal = surfaces.normal
     sign = torch.ones(3, device=device).reshape(1, 3, 1, 1)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -97,8 +97,16 @@ def require_ready(config: Training[nn.Module], run: Path, init: dict[str, Tensor
         _fill(config.build(), init)
 
 
-def start(config: Training[Net], run: Path, device: torch.device, init: dict[str, Tensor] | None = None) -> State[Net]:
+def start(
+    config: Training[Net],
+    run: Path,
+    device: torch.device,
+    init: dict[str, Tensor] | None = None,
+    groups: Callable[[Net], list[dict[str, Any]]] | None = None,
+) -> State[Net]:
     """The run's checkpoint, or a fresh state: random weights, or those of `init`.
+
+    `groups` splits the parameters for the optimiser; `lr_scale` of a group multiplies its learning rate.
 
     Raises:
         InputError: a checkpoint of another configuration or a damaged one; weights of another network.
@@ -111,7 +119,9 @@ def start(config: Training[Net], run: Path, device: torch.device, init: dict[str
     average = config.build().to(device)
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False)
-    optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        groups(model) if groups else model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
     state = State(model, average, optimiser)
     if (run / _CHECKPOINT).exists():
         _restore(state, config, run, device)

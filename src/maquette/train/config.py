@@ -29,6 +29,19 @@ class Phase:
     data: str = "shapes"
 
 
+@dataclass(frozen=True)
+class GuidedPhase(Phase):
+    """A stretch of NiRNE's training.
+
+    Attributes:
+        guided: share of the batches whose guide is what the network says of them at half the resolution.
+        tiles: share of the batches that are parts of photos twice as large; their guide is of the whole photo.
+    """
+
+    guided: float = 0.0
+    tiles: float = 0.0
+
+
 class Schedule:
     """Phases, one after the other."""
 
@@ -57,14 +70,20 @@ class TrainConfig(Schedule):
         seed: of initial weights, batches and noise.
         weight_decay, clip: AdamW's decay, and the largest norm of a gradient.
         bf16: convolve in bfloat16 (weights, losses and the optimiser stay in float32).
+        encoder_lr: learning rate of the pretrained encoder, as a share of the rest's.
+        edges: weight of the differences between neighbouring normals in the loss.
+        validate_every: steps between held-out errors; they are always taken at the end of a phase.
     """
 
     net: NiRNEConfig
-    phases: tuple[Phase, ...]
+    phases: tuple[GuidedPhase, ...]
     seed: int = 0
     weight_decay: float = 0.01
     clip: float = 1.0
     bf16: bool = False
+    encoder_lr: float = 0.4
+    edges: float = 1.0
+    validate_every: int = 2000
 
     def build(self) -> NiRNE:
         """The network with fresh weights."""
@@ -75,28 +94,18 @@ TRAINING: dict[str, TrainConfig] = {
     "small": TrainConfig(
         PRESETS["small"],
         (
-            Phase(64, 4800, 16, 3e-4, 1.5e-4, shapes=1600),
-            Phase(128, 16_000, 8, 2.5e-4, 5e-6, shapes=2400),
-            Phase(128, 300, 8, 5e-5, 5e-6, stage=2, data="sharp"),
+            GuidedPhase(128, 4000, 16, 1e-3, 1e-3, guided=0.3),
+            GuidedPhase(128, 8000, 16, 1e-3, 1e-3, guided=0.3, tiles=0.2),
+            GuidedPhase(192, 3000, 12, 8e-4, 8e-4, guided=0.4, tiles=0.1),
+            GuidedPhase(256, 3000, 8, 6e-4, 1e-5, guided=0.6),
         ),
-    ),
-    # For weights that are trained already (`--init`): what the shipped ones had last, and a stage two that they lack.
-    "refine": TrainConfig(
-        PRESETS["small"],
-        (
-            Phase(128, 1000, 8, 2.5e-4, 2.5e-4, shapes=256),
-            Phase(128, 2000, 8, 2.5e-4, 2.2e-4, shapes=400),
-            Phase(128, 3000, 8, 2.2e-4, 1.7e-4, shapes=600),
-            Phase(128, 5500, 8, 1.7e-4, 3e-6, shapes=744),
-            Phase(128, 300, 8, 5e-5, 5e-6, stage=2, data="sharp"),
-        ),
+        bf16=True,
     ),
     "base": TrainConfig(
         PRESETS["base"],
         (
-            Phase(128, 60_000, 128, 6e-4, 3e-4),
-            Phase(256, 40_000, 64, 3e-4, 1e-5),
-            Phase(256, 10_000, 64, 1e-4, 1e-6, stage=2, data="sharp"),
+            GuidedPhase(128, 60_000, 128, 1e-3, 1e-3, guided=0.3, tiles=0.2),
+            GuidedPhase(256, 40_000, 64, 8e-4, 1e-5, guided=0.5, tiles=0.2),
         ),
         bf16=True,
     ),

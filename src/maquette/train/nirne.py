@@ -12,22 +12,29 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from maquette.geometry.vectors import unit
 from maquette.losses import angle, angular_von_mises_fisher, masked_mean
-from maquette.nets.nirne import NiRNE, normalise_exposure
+from maquette.nets.encoder import from_published
+from maquette.nets.nirne import NiRNE, enlarged
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import Batch, make_batch, mix, move
+from maquette.synth.windows import resample
+from maquette.train.batches import Batch, Coarse, guide_of, halved, make_batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
-from maquette.train.config import Phase, TrainConfig
+from maquette.train.config import GuidedPhase, TrainConfig
 from maquette.train.steps import open_data, update
 
 VALIDATION_VIEWS = 192
+STEPS = (1, 2, 4)  # pixels between the neighbours whose differences count
 
 
 def train(
@@ -57,7 +64,7 @@ def train(
     """
     require_ready(config, run, init)
     rank, world, place = _processes(device)
-    state = start(config, run, place, init)
+    state = start(config, run, place, init, lambda model: parameter_groups(model, config.encoder_lr))
     network = (
         nn.parallel.DistributedDataParallel(state.model, find_unused_parameters=True) if world > 1 else state.model
     )
@@ -65,7 +72,7 @@ def train(
     for phase, first, last in config.spans():
         if state.step >= last:
             continue
-        data = open_data(folders, phase)
+        data = open_data(folders, phase, phase.size_px * (2 if phase.tiles else 1))
         _freeze(state.model, phase.stage)
         while state.step < last:
             if phase.stage == 2 and state.step == first:
@@ -76,8 +83,9 @@ def train(
             line = _step(network, state, config, phase, state.step - first, batch, place, rank)
             state.step += 1
             line |= {"step": state.step, "data_s": made - started, "step_s": time.monotonic() - made}
-            if state.step == last and validation is not None and rank == 0:
-                line["val_deg"], line["val_flat_deg"] = validate(state.average, validation, phase.size_px, place)
+            due = state.step == last or state.step % config.validate_every == 0
+            if due and validation is not None and rank == 0:
+                line |= validate(state.average, validation, place)
             state.log.append(line)
             report(line)
             if rank == 0 and (state.step == last or time.monotonic() - saved > save_every_s):
@@ -88,59 +96,84 @@ def train(
     return state.average
 
 
-def loss(normal: Tensor, kappa: Tensor, batch: Batch, stage: int) -> Tensor:
-    """Mean angle, plus the likelihood of that angle under the predicted concentration.
+def loss(normal: Tensor, kappa: Tensor, batch: Batch, edges: float) -> Tensor:
+    """Mean angle, plus the differences of neighbours, plus the angle's likelihood under the predicted concentration.
 
     The likelihood teaches the concentration only (its angle is detached): with its own weights, hard pixels
     would count less than the metric counts them. This is the beta = 1 case of Seitzer et al. 2022.
     """
     theta = angle(normal, batch.normal)
-    weight = batch.solid
-    if stage == 2:  # where the surface bends, the second stage looks twice
-        weight = weight * (1 + 3 * bend(batch.normal, batch.solid))
-    return masked_mean(theta, weight) + 0.1 * masked_mean(angular_von_mises_fisher(theta.detach(), kappa), batch.solid)
+    likelihood = masked_mean(angular_von_mises_fisher(theta.detach(), kappa), batch.solid)
+    value = masked_mean(theta, batch.solid) + 0.1 * likelihood
+    return value + edges * differences(normal, batch.normal, batch.solid) if edges else value
 
 
-def bend(normal: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]) -> Tensor:
-    """In 0..1: how much the normal changes over a pixel, saturating at about 60 degrees; 0 at the silhouette."""
-    change = torch.zeros_like(mask)
-    for axis in (2, 3):
-        inner = normal.shape[axis] - 1
-        both = mask.narrow(axis, 0, inner) * mask.narrow(axis, 1, inner)
-        step = (normal.narrow(axis, 1, inner) - normal.narrow(axis, 0, inner)).square().sum(1, keepdim=True) * both
-        for side in (0, 1):  # a change counts for both of its pixels
-            here = change.narrow(axis, side, inner)
-            here.copy_(torch.maximum(here, step))
-    return change.sqrt().clamp(max=1)
+def differences(
+    normal: Float[Tensor, "batch 3 height width"],
+    true: Float[Tensor, "batch 3 height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+) -> Float[Tensor, ""]:
+    """Mean length of the error of neighbours' differences, over steps of 1, 2 and 4 pixels along rows and columns.
+
+    A soft edge in the right place has small angles nearly everywhere; its differences are wrong.
+    """
+    terms = []
+    error = normal - true
+    for step in STEPS:
+        for axis in (2, 3):
+            inner = error.shape[axis] - step
+            both = mask.narrow(axis, 0, inner) * mask.narrow(axis, step, inner)
+            change = error.narrow(axis, step, inner) - error.narrow(axis, 0, inner)
+            terms.append(masked_mean((change.square().sum(1, keepdim=True) + 1e-6).sqrt(), both))
+    return torch.stack(terms).mean()
 
 
 @torch.no_grad()
-def validate(model: NiRNE, folder: Path, size_px: int, device: torch.device | str) -> tuple[float, float]:
-    """Mean angular error in degrees over fixed photos of held-out shapes: the network's, the flat guess's."""
+def validate(model: NiRNE, folder: Path, device: torch.device | str) -> dict[str, float]:
+    """Mean angular errors in degrees over fixed photos of held-out shapes, with their masks.
+
+    Returns:
+        `val_deg`: the network's, at its own size; `val_fine_deg`: with that as the guide of a pass at twice the size,
+        if the data are as large; `val_flat_deg`: the flat guess's; `val_sharp`: `differences` of the finest pass.
+    """
     data = ShapeData(folder)
-    factor = max(data.spec.size_px // size_px, 1)
+    size_px = model.config.size_px
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1)).tolist()[:VALIDATION_VIEWS]
-    errors, flats = [], []
-    for first in range(0, len(order), 16):
+    totals: dict[str, float] = {}
+    for first in range(0, len(order), 8):
         rng = torch.Generator(device).manual_seed(first)
-        surfaces = move(data.batch(order[first : first + 16], factor), device)
-        seen = normalise_exposure(photograph(surfaces, rng) ** 2.2, surfaces.mask)
-        normal, _ = model(seen, surfaces.mask)
-        flat = torch.zeros_like(normal)
-        flat[:, 2] = 1
-        errors.append(masked_mean(angle(normal, surfaces.normal), surfaces.mask) * len(seen))
-        flats.append(masked_mean(angle(flat, surfaces.normal), surfaces.mask) * len(seen))
-    return (
-        math.degrees(float(torch.stack(errors).sum()) / len(order)),
-        math.degrees(float(torch.stack(flats).sum()) / len(order)),
-    )
+        some = order[first : first + 8]
+        fine = data.spec.size_px >= 2 * size_px
+        surfaces = move(resample(data.batch(some), 2 * size_px if fine else size_px), device)
+        mask = surfaces.mask
+        whole = Batch(normalise_exposure(photograph(surfaces, rng) ** 2.2, mask), mask, surfaces.normal, mask)
+        errors = _errors(model, whole, fine)
+        for name, value in errors.items():
+            totals[name] = totals.get(name, 0.0) + float(value) * len(some) / len(order)
+    return {name: math.degrees(value) if name.endswith("deg") else value for name, value in totals.items()}
+
+
+def _errors(model: NiRNE, whole: Batch, fine: bool) -> dict[str, Tensor]:
+    """Of photos at the network's size or, if `fine`, at twice that."""
+    flat = torch.zeros_like(whole.normal)
+    flat[:, 2] = 1
+    errors = {"val_flat_deg": masked_mean(angle(flat, whole.normal), whole.solid)}
+    coarse = halved(whole) if fine else Coarse(whole.photo, whole.mask)
+    normal, _ = model(coarse.photo, coarse.mask)
+    if fine:
+        true = unit(F.avg_pool2d(whole.normal, 2), 1)
+        errors["val_deg"] = masked_mean(angle(normal, true), coarse.mask)
+        normal, _ = model(whole.photo, whole.mask, guide=enlarged(normal, coarse.mask))
+    errors["val_fine_deg" if fine else "val_deg"] = masked_mean(angle(normal, whole.normal), whole.solid)
+    errors["val_sharp"] = differences(normal, whole.normal, whole.solid)
+    return errors
 
 
 def _step(
     network: nn.Module,
     state: State[NiRNE],
     config: TrainConfig,
-    phase: Phase,
+    phase: GuidedPhase,
     done: int,
     batch: Batch,
     device: torch.device,
@@ -149,11 +182,38 @@ def _step(
     """One optimiser step; `done` steps of the phase lie behind."""
     rng = torch.Generator(device).manual_seed(mix(config.seed, state.step, rank, 2))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-        normal, kappa = network(batch.photo, batch.mask, rng)
-    value = loss(normal, kappa, batch, phase.stage)
+        guide = None
+        if batch.coarse is not None:
+            with torch.no_grad():
+                guide = guide_of(batch, state.model(batch.coarse.photo, batch.coarse.mask)[0])
+        normal, kappa = network(batch.photo, batch.mask, rng, guide)
+    value = loss(normal, kappa, batch, config.edges)
     lr, _ = update(state, value, phase, done, config.clip)
     theta = masked_mean(angle(normal.detach(), batch.normal), batch.solid)
     return {"loss": float(value.detach()), "train_deg": math.degrees(float(theta)), "lr": lr}
+
+
+def with_encoder(config: TrainConfig, encoder: Path | None) -> dict[str, Tensor]:
+    """Fresh weights, with the published ones of the encoder in their place if `encoder` is their file.
+
+    Raises:
+        InputError: not the weights of the configuration's encoder.
+    """
+    torch.manual_seed(config.seed)
+    model = config.build()
+    if encoder is not None:
+        model.clean.load_state_dict(from_published(encoder, config.net.encoder)[0])
+    return model.state_dict()
+
+
+def parameter_groups(model: NiRNE, encoder_lr: float) -> list[dict[str, Any]]:
+    """The optimiser's: what is pretrained learns more slowly than what is new."""
+    pretrained = list(model.clean.parameters())
+    ids = {id(p) for p in pretrained}
+    return [
+        {"params": [p for p in model.parameters() if id(p) not in ids]},
+        {"params": pretrained, "lr_scale": encoder_lr},
+    ]
 
 
 def _freeze(model: NiRNE, stage: int) -> None:

@@ -13,7 +13,8 @@ from torch import Generator, Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.methods.baselines import inflate
-from maquette.nets.nirne import NiRNE, normalise_exposure
+from maquette.nets.nirne import NiRNE
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shards import ShapeData

@@ -45,7 +45,7 @@ class RefinerTraining(Schedule):
     net: RefinerConfig
     phases: tuple[Phase, ...]
     loss: LossWeights = LossWeights()
-    inputs: str = "nirne-small"
+    inputs: str = "nirne-small-1"
     seed: int = 0
     weight_decay: float = 0.01
     clip: float = 1.0

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.losses import angle
-from maquette.nets.nirne import NiRNE, normalise_exposure
+from maquette.nets.nirne import NiRNE
 from maquette.nets.refiner import Refiner
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import expose, shade
 from maquette.synth.shards import ShapeData

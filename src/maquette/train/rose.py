@@ -14,8 +14,8 @@ import torch
 from torch import Generator, Tensor
 
 from maquette.losses import angle, masked_mean
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.rose import Rose
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, mix, move

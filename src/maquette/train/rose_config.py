@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network
-from maquette.nets.nirne import NiRNE, NiRNEConfig
+from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
 from maquette.nets.rose import PRESETS, Rose, RoseConfig, SvdConfig
 from maquette.nets.rose_small import PhotoEncoder
 from maquette.nets.rose_svd import read_svd
@@ -31,7 +31,7 @@ class RoseTraining(Schedule):
 
     net: RoseConfig | SvdConfig
     phases: tuple[Phase, ...]
-    encoder: str = "nirne-small"
+    encoder: str = "nirne-small-1"
     seed: int = 0
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -49,7 +49,7 @@ class RoseTraining(Schedule):
         network = Rose(self.net)
         encoder = network.encoder
         if self.encoder and isinstance(encoder, PhotoEncoder):
-            trained = load_network(self.encoder, NiRNEConfig, NiRNE)
+            trained = load_network(self.encoder, ConvNiRNEConfig, ConvNiRNE)
             encoder.clean.load_state_dict(trained.clean.state_dict())
             encoder.attention.load_state_dict(trained.attention.state_dict())
         return network

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.nets.nirne import normalise_exposure
+from maquette.shading.exposure import normalise_exposure
 from maquette.synth.dataset import read_manifest
 from maquette.synth.multishade import spec as multishade
 from maquette.synth.multishade.reading import MultiShade

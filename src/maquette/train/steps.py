@@ -15,8 +15,13 @@ EMA_HALF_LIFE = 0.02  # of the averaged weights, as a share of the phase's steps
 WARM_UP = 50  # steps
 
 
-def open_data(folders: dict[str, Path], phase: Phase) -> ShapeData:
+def open_data(folders: dict[str, Path], phase: Phase, least_px: int | None = None) -> ShapeData:
     """The shapes of a phase.
+
+    Args:
+        folders: by the phases' `data` names.
+        phase: which of them, and how many shapes.
+        least_px: if windows of any size are taken from the G-buffers, the largest one.
 
     Raises:
         InputError: no folder was given for them, or its G-buffers don't shrink to the phase's size.
@@ -24,7 +29,11 @@ def open_data(folders: dict[str, Path], phase: Phase) -> ShapeData:
     if phase.data not in folders:
         raise InputError(f"the phase at {phase.size_px} px needs a dataset folder for {phase.data!r}")
     data = ShapeData(folders[phase.data], phase.shapes)
-    if data.spec.size_px % phase.size_px:
+    if least_px is not None and data.spec.size_px < least_px:
+        raise InputError(
+            f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; the phase needs at least {least_px}"
+        )
+    if least_px is None and data.spec.size_px % phase.size_px:
         raise InputError(
             f"{folders[phase.data]}: its G-buffers are {data.spec.size_px} px; "
             f"the phase needs a multiple of {phase.size_px}"
@@ -48,7 +57,7 @@ def update(state: State, loss: Tensor, phase: Phase, done: int, clip: float) -> 
     lr = phase.lr_end + 0.5 * (phase.lr - phase.lr_end) * (1 + math.cos(math.pi * done / phase.steps))
     lr *= min(1.0, (done + 1) / WARM_UP)
     for group in state.optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     state.optimiser.zero_grad()
     loss.backward()
     norm = nn.utils.clip_grad_norm_([p for p in state.model.parameters() if p.grad is not None], clip)

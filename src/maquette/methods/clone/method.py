@@ -26,10 +26,10 @@ from maquette.methods.clone.objective import Target, settled
 from maquette.methods.clone.surface import Surface, camera_of, channels, finer, gaussians_of, normals_of, pixels, start
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import in_square, reorient, resize
-from maquette.nets.nirne import normalise_exposure
 from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
 from maquette.render.splat.projected import FILTER_PX2
 from maquette.render.splat.rasterize import rasterize
+from maquette.shading.exposure import normalise_exposure
 from maquette.shading.kernel import LightKernel, fit_light, neutral_light
 from maquette.types import Camera, Gaussians, NormalMap, Photo
 

@@ -128,7 +128,7 @@ def gaussians_of(
 
 
 def displayed(linear: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """Linear colour as `maquette.nets.nirne.normalise_exposure` encodes it; the slope in the dark stays finite."""
+    """Linear colour as `maquette.shading.exposure.normalise_exposure` encodes it, its slope in the dark finite."""
     return linear.clamp_min(1e-4) ** (1 / 2.2)
 
 
