@@ -13,7 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,render,onnx,hf,view,scale,robot]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,render,onnx,view,scale,robot,train]'
 	$(BIN)/python -c "import torch; v = torch.__version__; assert (2, 11) <= tuple(map(int, v.split('.')[:2])) < (2, 14), v"
 	touch $@
 

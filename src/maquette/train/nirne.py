@@ -193,7 +193,7 @@ def _step(
     return {"loss": float(value.detach()), "train_deg": math.degrees(float(theta)), "lr": lr}
 
 
-def with_encoder(config: TrainConfig, encoder: Path | None) -> dict[str, Tensor]:
+def fresh_weights(config: TrainConfig, encoder: Path | None) -> dict[str, Tensor]:
     """Fresh weights, with the published ones of the encoder in their place if `encoder` is their file.
 
     Raises:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def nirne(
-    preset: Literal["small", "refine", "base"] = "small",
+    preset: Literal["small", "base"] = "small",
     run: Path | None = None,
     data: Path = Path("runs/shapes"),
     sharp: Path = Path("runs/sharp"),
@@ -28,22 +28,25 @@ def nirne(
     scale: float = 1.0,
     seed: int = 0,
     init: str | None = None,
-    bf16: bool = False,
+    encoder: str = "auto",
+    float32: bool = False,
 ) -> None:
     """Train NiRNE. Datasets that are missing are generated first, with the preset's sizes.
 
     Args:
-        preset: "small" trains on a laptop's CPU, "refine" goes on from small weights (--init), "base" wants a GPU.
+        preset: "small" trains on a laptop's CPU, "base" wants a GPU.
         run: folder of the checkpoint and the log; `runs/nirne-PRESET` by default.
         data: dataset of shapes.
-        sharp: dataset of the most detailed shapes, for the second stage.
+        sharp: dataset of the most detailed shapes, for presets with a second stage.
         held_out: dataset whose error is logged after every phase; no gradient sees it.
         export: where the trained weights go; `RUN/weights` by default.
         device: cpu, cuda, or auto: cuda if there is one.
         scale: multiplies the number of steps, shapes excepted; 0.01 is a rehearsal.
         seed: of initial weights, batches and noise.
-        init: weights to start from, a name or a folder; random ones if not given.
-        bf16: convolve in bfloat16: a third faster on CPUs that have it, slower on others; "base" always does.
+        init: weights to start from, a name or a folder, instead of fresh ones.
+        encoder: what a fresh encoder starts from: auto, its ImageNet weights from a package of maquette[train];
+            random; or the file of such weights.
+        float32: convolve in float32: bfloat16 is faster on CPUs that have it, and much slower on others.
     """
     from dataclasses import replace
 
@@ -51,28 +54,33 @@ def nirne(
     from maquette.app.predictors import resolve_device
     from maquette.io.files import require_writable
     from maquette.methods.nirne import NiRNE
+    from maquette.nets.encoder import published_weights
     from maquette.train.card import describe_run, read_card
     from maquette.train.checkpoints import require_ready
     from maquette.train.config import TRAINING
     from maquette.train.data import prepare_datasets
-    from maquette.train.nirne import train
+    from maquette.train.nirne import fresh_weights, train
 
     show_warnings_in_one_line()
     _check_options(scale, seed)
     config = TRAINING[preset]
     phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
-    config = replace(config, phases=phases, seed=seed, bf16=config.bf16 or bf16)
-    if preset == "refine" and init is None:
-        raise InputError("--preset refine goes on from trained weights; name them, such as --init nirne-small")
-    initial = None
-    if init is not None:
-        initial = NiRNE.from_pretrained(init).net.state_dict()
-        read_card(init)  # a card that can't be read is told now, not when the training is done
+    config = replace(config, phases=phases, seed=seed, bf16=config.bf16 and not float32)
     place = resolve_device(device)
     run = run or Path(f"runs/nirne-{preset}")
     target = export or run / "weights"
-    require_ready(config, run, initial)
+    require_ready(config, run)
     require_writable(target, "--export")
+    if init is not None:
+        initial = NiRNE.from_pretrained(init).net.state_dict()
+        read_card(init)  # a card that can't be read is told now, not when the training is done
+    else:
+        variant = config.net.encoder
+        file = {"auto": lambda: published_weights(variant), "random": lambda: None}.get(
+            encoder, lambda: Path(encoder)
+        )()
+        initial = fresh_weights(config, file)
+    require_ready(config, run, initial)
     with _progress() as progress:
         making = progress.add_task("data", total=None, note="")
         folders = {"shapes": data, "sharp": sharp}
