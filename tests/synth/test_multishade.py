@@ -65,7 +65,8 @@ def ball_surfaces(px: int) -> Surfaces:
     mask = (x * x + y * y < 1).float()
     normal = torch.stack([x, y, (1 - x * x - y * y).clamp_min(0).sqrt()]) * mask
     ones, lights = torch.ones(1, 1, px, px), torch.zeros(1, 1, 4)
-    return Surfaces(normal[None], normal[None], normal[None], normal[None], mask[None, None], ones, ones, lights)
+    batch, cover = normal[None], mask[None, None]
+    return Surfaces(batch, batch, batch, batch, cover, ones, ones, batch, 0 * cover, lights)
 
 
 @pytest.mark.parametrize("frames", [4, 9, 12])

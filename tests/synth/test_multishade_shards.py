@@ -211,11 +211,11 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, content):
 
 
 def test_an_older_format_is_read_and_not_made(tmp_path, monkeypatch):
-    monkeypatch.setattr("maquette.synth.multishade.spec.FORMAT", 2)
-    monkeypatch.setattr(shards, "FORMAT", 2)
-    old = MultiShadeSpec(1, size_px=16, format=1)
+    monkeypatch.setattr("maquette.synth.multishade.spec.FORMAT", 3)
+    monkeypatch.setattr(shards, "FORMAT", 3)
+    old = MultiShadeSpec(1, size_px=16, format=2)
     open_manifest(tmp_path, old)
-    with pytest.raises(InputError, match="makes format 2, not 1"):
+    with pytest.raises(InputError, match="makes format 3, not 2"):
         generate(tmp_path, old)
 
 

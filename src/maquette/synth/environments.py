@@ -77,9 +77,23 @@ def look_up(
 
 def specular_level(roughness: Tensor) -> Tensor:
     """The level whose lobe is about as wide as GGX's reflection at a perceptual roughness in 0..1."""
-    exponent = 2 / (roughness.clamp_min(0.03) ** 4) / 4
-    stops = torch.tensor([1200.0, *EXPONENTS], device=roughness.device, dtype=roughness.dtype).log()
-    position = torch.zeros_like(roughness)
+    return _level(2 / (roughness.clamp_min(0.03) ** 4) / 4)
+
+
+def open_level(openness: Tensor) -> Tensor:
+    """The level that a diffuse surface sees when an even share of its hemisphere is open: a cone of that share.
+
+    The cone with the openness sin^2 of its half-angle, cosine-weighted, and the lobe cos^s have the same mean cosine.
+    The whole hemisphere is the cosine itself.
+    """
+    edge = (1 - openness.clamp(0.02, 1)).sqrt()
+    mean = (1 + edge + edge * edge) / (1.5 * (1 + edge))  # (2 / 3) (1 - c^3) / (1 - c^2)
+    return _level((2 * mean - 1) / (1 - mean).clamp_min(1e-3))
+
+
+def _level(exponent: Tensor) -> Tensor:
+    stops = torch.tensor([1200.0, *EXPONENTS], device=exponent.device, dtype=exponent.dtype).log()
+    position = torch.zeros_like(exponent)
     value = exponent.log()
     for k in range(LEVELS - 1):
         position = position + ((stops[k] - value) / (stops[k] - stops[k + 1])).clamp(0, 1)

@@ -1,15 +1,13 @@
-"""From stored G-buffers to photographs: batched shading and a camera, in torch, on any device.
+"""From stored G-buffers to photographs: batched shading in torch, on any device; the camera is `maquette.synth.camera`.
 
-One G-buffer gives endless photos: each call draws materials, lights, an environment and a camera anew.
-Shading is direct light from up to two of the stored lights (with their traced shadows), plus a prefiltered
-environment dimmed by ambient occlusion, plus one bounce of the object's own colour in its hollows.
+One G-buffer gives endless photos: each call draws materials, paint, lights, an environment and a camera anew.
+Shading is direct light from up to three of the stored lights (with their traced shadows) or a flash, plus a
+prefiltered environment as it is seen through the open part of the sky, plus what the object sends into its hollows.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from math import pi
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -17,66 +15,42 @@ from torch import Generator, Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import POINT
-from maquette.synth.environments import LEVELS, bank, look_up, specular_level
-from maquette.synth.materials import Material, sample_material
+from maquette.synth.camera import expose
+from maquette.synth.environments import bank, look_up, open_level, specular_level
+from maquette.synth.lighting import FLASH, Lighting, sample_lighting
+from maquette.synth.materials import Material, pick
+from maquette.synth.paint import sample_look
+from maquette.synth.reflection import (
+    base_reflectance,
+    brushed_normal,
+    dot,
+    fifth,
+    masked_blur,
+    reflect,
+    softened,
+)
+from maquette.synth.surfaces import Surfaces, some
 from maquette.synth.views import AREA_SAMPLES
 
-
-@dataclass(frozen=True)
-class Surfaces:
-    """A batch of G-buffers, camera frame, channels first.
-
-    Attributes:
-        normal: unit; zero outside the mask.
-        position: object units, relative to the camera.
-        local: position relative to the object's centre.
-        view: unit vectors from the surface to the camera.
-        mask: 1 on the object.
-        lit: 1 where a light reaches the surface.
-        openness: 1 minus ambient occlusion.
-        lights: xyz and kind, as `maquette.synth.views` orders them.
-    """
-
-    normal: Float[Tensor, "batch 3 height width"]
-    position: Float[Tensor, "batch 3 height width"]
-    local: Float[Tensor, "batch 3 height width"]
-    view: Float[Tensor, "batch 3 height width"]
-    mask: Float[Tensor, "batch 1 height width"]
-    lit: Float[Tensor, "batch lights height width"]
-    openness: Float[Tensor, "batch 1 height width"]
-    lights: Float[Tensor, "batch lights 4"]
+__all__ = ["Surfaces", "bounce", "direct_light", "environment_light", "expose", "photograph", "reflect", "shade"]
 
 
 def photograph(surfaces: Surfaces, rng: Generator) -> Float[Tensor, "batch 3 height width"]:
     """Photos in 0..1, display-encoded as a camera writes them; something random lies behind the objects."""
-    material = sample_material(surfaces.local, rng)
+    material = sample_look(surfaces, rng)
     radiance = shade(surfaces, material, rng)
     return expose(radiance, surfaces.mask, rng)
 
 
 def shade(surfaces: Surfaces, material: Material, rng: Generator) -> Float[Tensor, "batch 3 height width"]:
     """Linear radiance under a random choice of the stored lights and a random environment."""
-    n, device = len(surfaces.normal), surfaces.normal.device
-
-    def per_object(*odds: float) -> Tensor:
-        weights = torch.tensor(odds, device=device)
-        return torch.multinomial(weights, n, replacement=True, generator=rng).reshape(n, 1, 1, 1)
-
-    def uniform() -> Tensor:
-        return torch.rand(n, 1, 1, 1, generator=rng, device=device)
-
-    # Hard single light | light and room | two lights | environment alone.
-    mode = per_object(0.36, 0.26, 0.14, 0.24)
-    main = (mode < 3) * (0.5 + uniform())
-    second = (mode == 2) * (0.2 + 0.8 * uniform())
-    ambient = torch.where(mode == 0, 0.08 * uniform() ** 2, torch.where(mode == 3, 1.0, 0.05 + 0.6 * uniform()))
-
-    source = torch.multinomial(torch.tensor([0.2, 0.2, 0.15, 0.25, 0.2], device=device).expand(n, -1), 2, generator=rng)
+    lighting = sample_lighting(len(surfaces.normal), rng, surfaces.normal.device)
     total = torch.zeros_like(surfaces.normal)
-    for slot, strength in enumerate((main, second)):
-        tint = 1 + 0.25 * (torch.rand(n, 3, 1, 1, generator=rng, device=device) - 0.5)
-        total = total + direct_light(surfaces, material, source[:, slot], strength * tint)
-    total = total + ambient * _environment(surfaces, material, rng)
+    for slot in range(lighting.source.shape[1]):
+        rows = torch.nonzero(lighting.strength[:, slot].flatten(1).any(1)).flatten()
+        if len(rows):
+            total = total.index_add(0, rows, _lamp(surfaces, material, lighting, slot, rows))
+    total = total + lighting.ambient * _environment(surfaces, material, rng)
     return total + bounce(surfaces, material, total)
 
 
@@ -91,53 +65,112 @@ def direct_light(
     Args:
         surfaces: the G-buffers.
         material: of their surfaces.
-        source: 0 to 3, a stored light; 4, the area light.
+        source: 0 to 3, a stored light; 4, the area light; 5, a flash at the camera.
         irradiance: at normal incidence, over pi; of a point light, at the object's centre.
     """
     direction, visible = _source(surfaces, source)
-    return irradiance * visible * reflect(surfaces.normal, surfaces.view, direction, material)
+    lit = visible * reflect(surfaces.normal, surfaces.view, direction, material)
+    return irradiance * _through(surfaces, material, direction, visible, lit)
 
 
 def bounce(
     surfaces: Surfaces, material: Material, radiance: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """What the object adds to its own light: a hollow is lit by its walls, as bright as the object is on average."""
-    mean = (radiance * surfaces.mask).sum((2, 3), keepdim=True) / surfaces.mask.sum((2, 3), keepdim=True).clamp_min(1)
-    return material.albedo * mean * (1 - surfaces.openness)
+    """What the object adds to its own light: a hollow is lit by its walls, twice over.
 
-
-def reflect(normal: Tensor, view: Tensor, light: Tensor, material: Material) -> Tensor:
-    """Outgoing radiance for a light of irradiance pi at normal incidence: Lambert plus GGX (Walter 2007).
-
-    All (batch, 3, height, width), unit; includes the cosine. Smith's shadowing in Hammon's approximation,
-    Fresnel by Schlick.
+    The walls are as bright and as coloured as the object is around there, in the image, and on average.
     """
-    nl = (normal * light).sum(1, keepdim=True).clamp_min(0)
-    diffuse = (1 - material.metal) * material.albedo
-    if not bool((material.metal + material.specular).any()):  # nothing here has a highlight
-        return nl * diffuse
-    half = unit(light + view, 1)
-    nv = (normal * view).sum(1, keepdim=True).clamp_min(1e-3)
-    nh = (normal * half).sum(1, keepdim=True).clamp(0, 1)
-    vh = (view * half).sum(1, keepdim=True).clamp(0, 1)
-    a2 = material.roughness**4
-    lobe = a2 / (pi * ((nh * nh * (a2 - 1)) + 1) ** 2)
-    alpha = material.roughness**2
-    shadowing = 0.5 / torch.lerp(2 * nl * nv, nl + nv, alpha).clamp_min(1e-4)
-    base = torch.lerp(0.04 * material.specular, material.albedo, material.metal)
-    fresnel = base + (1 - base) * (1 - vh) ** 5 * (material.specular > 0)
-    return nl * (diffuse + pi * lobe * shadowing * fresnel)
+    size = radiance.shape[-1]
+    mean = (radiance * surfaces.mask).sum((2, 3), keepdim=True) / surfaces.mask.sum((2, 3), keepdim=True).clamp_min(1)
+    factor = max(size // 16, 1)
+    coarse, cover = F.avg_pool2d(radiance * surfaces.mask, factor), F.avg_pool2d(surfaces.mask, factor)
+    near = masked_blur(coarse / cover.clamp_min(1e-6), cover, 5)
+    near = F.interpolate(near, radiance.shape[2:], mode="bilinear", align_corners=False)
+    received = material.albedo * (1 - surfaces.openness)
+    return received * (1 + received) * (0.5 * mean + 0.5 * near)
+
+
+def _lamp(surfaces: Surfaces, material: Material, lighting: Lighting, slot: int, rows: Tensor) -> Tensor:
+    """One light on the objects that have it, its shadow hard or soft, its highlight a point or a window."""
+    surfaces, material = some(surfaces, rows), pick(material, rows)
+    direction, visible = _source(surfaces, lighting.source[rows, slot])
+    blurred = masked_blur(visible, surfaces.mask, 2 * max(round(surfaces.mask.shape[-1] / 128), 1) + 1)
+    visible = torch.lerp(visible, blurred, lighting.soft[rows, slot])
+    window = torch.nonzero(lighting.window[rows, slot].flatten(1).any(1)).flatten()
+    # A lamp has a size: its highlight is never smaller.
+    wide = (material.roughness**2 + lighting.width[rows, slot]).clamp_max(1).sqrt()
+    lit = visible * reflect(surfaces.normal, surfaces.view, direction, replace(material, roughness=wide))
+    if len(window):
+        panes = lighting.window[rows, slot][window]
+        shaped = _window(some(surfaces, window), pick(material, window), direction[window], panes)
+        lit = lit.index_copy(0, window, visible[window] * shaped)
+    return lighting.strength[rows, slot] * _through(surfaces, material, direction, visible, lit)
+
+
+def _window(surfaces: Surfaces, material: Material, light: Tensor, panes: Tensor) -> Tensor:
+    """Reflected light of a far window or softbox: its image in what is smooth, edges as sharp as the surface is.
+
+    Args:
+        surfaces: the G-buffers.
+        material: of their surfaces.
+        light: direction to its centre.
+        panes: half-widths right and up (tangents), the window's turn, and the width of its bars.
+    """
+    dull = reflect(
+        surfaces.normal, surfaces.view, light, replace(material, roughness=material.roughness.clamp_min(0.5))
+    )
+    cosine = dot(surfaces.normal, surfaces.view).clamp_min(0)
+    mirrored = 2 * cosine * surfaces.normal - surfaces.view
+    turn = panes[:, 2:3]
+    right = unit(torch.linalg.cross(torch.cat([turn.sin(), turn.cos(), 0 * turn], 1).expand_as(light), light, dim=1), 1)
+    up = torch.linalg.cross(light, right, dim=1)
+    ahead = dot(mirrored, light)
+    alpha = (material.roughness**2).clamp_min(0.01)
+    inside = (ahead > 0).float()
+    for axis, half in ((right, panes[:, :1]), (up, panes[:, 1:2])):
+        place = (dot(mirrored, axis) / ahead.clamp_min(0.05)).abs()
+        inside = inside * torch.sigmoid((half - place) * (2 / alpha))
+        inside = inside * (1 - torch.sigmoid((panes[:, 3:] - place) * (2 / alpha)))
+    # As bright as its irradiance of pi asks; blurred, its image is dimmer and wider.
+    radiance = pi / (4 * (panes[:, :1] + alpha) * (panes[:, 1:2] + alpha))
+    sharp = ((0.5 - material.roughness) * 5).clamp(0, 1)
+    base = base_reflectance(material)
+    shine = (material.specular > 0) | (material.metal > 0)
+    fresnel = base + (1 - base) * fifth(1 - cosine) * shine
+    matte = dot(surfaces.normal, light).clamp_min(0) * (1 - material.metal) * material.albedo
+    return torch.lerp(dull, matte * (1 - fresnel) + inside * radiance * fresnel, sharp)
+
+
+def _through(surfaces: Surfaces, material: Material, light: Tensor, visible: Tensor, lit: Tensor) -> Tensor:
+    """Reflected light with that of soft bodies put in the place of Lambert's."""
+    if material.softness is None:
+        return lit
+    rows = torch.nonzero(material.softness.flatten()).flatten()
+    if not len(rows):
+        return lit
+    normal, mask, shown = surfaces.normal[rows], surfaces.mask[rows], visible[rows]
+    body = pick(material, rows)
+    soft = softened(normal, light[rows], shown, mask, material.softness[rows])
+    hard = shown * dot(normal, light[rows]).clamp_min(0)
+    dimmed = 1 - 0.05 * (body.specular > 0)
+    change = (1 - body.metal) * body.albedo * dimmed * (soft - hard)
+    return lit.index_copy(0, rows, (lit[rows] + change).clamp_min(0))
 
 
 def _source(surfaces: Surfaces, choice: Tensor) -> tuple[Tensor, Tensor]:
-    """Direction to, and visible fraction (with falloff) of, source `choice`: lights 0 to 3, or 4, the area light."""
+    """Direction to, and visible fraction (with falloff) of, a source: lights 0 to 3, 4, the area light, or 5, a flash.
+
+    The flash stands at the camera: what is seen is lit. It falls off as a point light does.
+    """
     n = len(choice)
     rows = torch.arange(n, device=choice.device)
     light = surfaces.lights[rows, choice.clamp_max(4)]
     first = surfaces.lights.shape[1] - AREA_SAMPLES
     axis = surfaces.lights[:, first:, :3].mean(1)
     vector = torch.where((choice == 4)[:, None], axis, light[:, :3])[:, :, None, None]
-    is_point = ((light[:, 3] == POINT) & (choice != 4)).reshape(n, 1, 1, 1)
+    flash = (choice == FLASH).reshape(n, 1, 1, 1)
+    vector = torch.where(flash, 0.0, vector)
+    is_point = ((light[:, 3] == POINT) & (choice != 4)).reshape(n, 1, 1, 1) | flash
     offset = vector - surfaces.position
     squared = (offset * offset).sum(1, keepdim=True)
     direction = unit(torch.where(is_point, offset, vector), 1)
@@ -148,7 +181,8 @@ def _source(surfaces: Surfaces, choice: Tensor) -> tuple[Tensor, Tensor]:
     falloff = torch.where(is_point, reference / squared.clamp_min(0.05), 1.0)
     area = surfaces.lit[:, first:].mean(1, keepdim=True)
     single = surfaces.lit[rows, choice.clamp_max(first - 1)][:, None]
-    return direction, torch.where((choice == 4).reshape(n, 1, 1, 1), area, single) * falloff
+    stored = torch.where((choice == 4).reshape(n, 1, 1, 1), area, single)
+    return direction, torch.where(flash, 1.0, stored) * falloff
 
 
 def _environment(surfaces: Surfaces, material: Material, rng: Generator) -> Tensor:
@@ -165,7 +199,7 @@ def environment_light(
     environments: Float[Tensor, "batch 3 levels rows columns"],
     turn: Float[Tensor, "batch 3 3"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Reflected environment light: irradiance at the normal, the prefiltered panorama along the mirror ray.
+    """Reflected environment light: irradiance through the opening, the prefiltered panorama along the mirror ray.
 
     Args:
         surfaces: the G-buffers.
@@ -173,83 +207,43 @@ def environment_light(
         environments: one an object, as `maquette.synth.environments.prefilter` makes them.
         turn: rotations from the camera's frame to the panorama's.
     """
-    normal = torch.einsum("nij,njhw->nihw", turn, surfaces.normal)
-    view = torch.einsum("nij,njhw->nihw", turn, surfaces.view)
-    cosine = (normal * view).sum(1, keepdim=True).clamp_min(0)
-    mirrored = 2 * cosine * normal - view
-    irradiance = look_up(environments, normal, torch.full_like(cosine, LEVELS - 1))
-    glossy = look_up(environments, mirrored, specular_level(material.roughness))
-    base = torch.lerp(0.04 * material.specular, material.albedo, material.metal)
-    smooth = 1 - material.roughness
-    fresnel = base + (torch.maximum(smooth, base) - base) * (1 - cosine) ** 5 * (material.specular > 0)
-    diffuse = (1 - material.metal) * material.albedo
-    return surfaces.openness * (diffuse * irradiance + fresnel * glossy)
+    normal = surfaces.normal
+    if material.brushed is not None:
+        rows = torch.nonzero(material.brushed.flatten(1).any(1)).flatten()
+        if len(rows):
+            bent = brushed_normal(normal[rows], surfaces.view[rows], material.brushed[rows])
+            normal = normal.index_copy(0, rows, bent)
+    cosine = dot(normal, surfaces.view).clamp_min(0)
+    mirrored = 2 * cosine * normal - surfaces.view
+    irradiance = look_up(environments, _turned(turn, surfaces.opening), open_level(surfaces.openness))
+    diffuse = surfaces.openness * (1 - material.metal) * material.albedo * irradiance
+    if not bool((material.metal + material.specular).any()):
+        return diffuse
+    glossy = look_up(environments, _turned(turn, mirrored), specular_level(material.roughness))
+    base = base_reflectance(material)
+    grazing = fifth(1 - cosine) * ((material.specular > 0) | (material.metal > 0))
+    fresnel = base + (torch.maximum(1 - material.roughness, base) - base) * grazing
+    total = diffuse * (1 - fresnel) + _unoccluded(surfaces, mirrored, material.roughness) * fresnel * glossy
+    if material.coat is None:
+        return total
+    rows = torch.nonzero(material.coat.flatten()).flatten()
+    if not len(rows):
+        return total
+    coat = material.coat[rows] * (0.04 + 0.96 * grazing[rows])
+    sharp = look_up(environments[rows], _turned(turn[rows], mirrored[rows]), torch.zeros_like(coat))
+    return total.index_copy(0, rows, total[rows] * (1 - coat) + surfaces.openness[rows] * coat * sharp)
 
 
-def expose(
-    radiance: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"], rng: Generator
-) -> Float[Tensor, "batch 3 height width"]:
-    """A camera: background, white balance, exposure, vignetting, defocus, noise, a tone curve, 8 bits, JPEG."""
-    n, _, height, width = radiance.shape
-    device = radiance.device
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(n, *(shape or (1, 1, 1)), generator=rng, device=device)
-
-    luminance = radiance.mean(1, keepdim=True)
-    count = mask.sum((2, 3), keepdim=True).clamp_min(1)
-    mean = (luminance * mask).sum((2, 3), keepdim=True) / count
-    radiance = radiance / mean.clamp_min(1e-6) * (0.04 + 0.4 * uniform() ** 1.5)
-    radiance = torch.where(mask > 0, radiance, _background(n, height, width, rng, device))
-    radiance = radiance * (1 + 0.2 * (uniform(3, 1, 1) - 0.5))
-    y, x = torch.meshgrid(
-        torch.linspace(-1, 1, height, device=device), torch.linspace(-1, 1, width, device=device), indexing="ij"
-    )
-    radiance = radiance * (1 - 0.35 * uniform() * (uniform() < 0.3) * (x * x + y * y) / 2)
-    radiance = _defocus(radiance, uniform().flatten(), uniform().flatten())
-    noise = torch.randn(radiance.shape, generator=rng, device=device)
-    strength = 0.02 * uniform() ** 3 * (uniform() < 0.7)
-    radiance = radiance + noise * strength * (radiance.clamp_min(0) * 0.5 + 0.02).sqrt()
-    grey = (uniform() < 0.12).float()
-    radiance = torch.lerp(radiance, radiance.mean(1, keepdim=True), grey).clamp(0, 1)
-    gamma = torch.where(uniform() < 0.6, 1 / 2.2, 0.4 + 0.6 * uniform())
-    encoded = (radiance + 1e-6) ** gamma
-    encoded = torch.round(encoded * 255) / 255
-    return _jpeg(encoded, rng)
+def _unoccluded(surfaces: Surfaces, mirrored: Tensor, roughness: Tensor) -> Tensor:
+    """Which share of the mirror's lobe reaches the sky: it does inside the cone that is open."""
+    edge = (1 - surfaces.openness).clamp_min(0).sqrt()  # cosine of the cone's half-angle
+    width = 0.25 + roughness
+    inside = (0.5 + (dot(mirrored, surfaces.opening) - edge) / width).clamp(0, 1)
+    return torch.lerp(inside, torch.ones_like(inside), surfaces.openness**4)
 
 
-def _background(n: int, height: int, width: int, rng: Generator, device: torch.device) -> Tensor:
-    """Black, plain, or cloudy with a gradient, dim to bright."""
-    coarse = torch.rand(n, 3, 4, 4, generator=rng, device=device)
-    cloudy = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    plain = torch.rand(n, 3, 1, 1, generator=rng, device=device)
-    kind = torch.rand(n, 1, 1, 1, generator=rng, device=device)
-    return torch.where(kind < 0.3, 0.0, torch.where(kind < 0.6, plain.expand_as(cloudy), cloudy)) ** 2
-
-
-def _defocus(images: Tensor, chance: Tensor, amount: Tensor) -> Tensor:
-    """Blur half of the images by a Gaussian of up to 0.9 pixels."""
-    sigma = 0.25 + 0.65 * amount
-    taps = torch.exp(-0.5 * (torch.arange(-2, 3, device=images.device) / sigma[:, None]) ** 2)
-    taps = torch.where((chance < 0.5)[:, None], taps, torch.tensor([0.0, 0, 1, 0, 0], device=images.device))
-    taps = taps / taps.sum(1, keepdim=True)
-    n, c, h, w = images.shape
-    kernel = taps.repeat_interleave(c, 0)
-    flat = F.pad(images.reshape(1, n * c, h, w), (2, 2, 2, 2), mode="replicate")
-    flat = F.conv2d(flat, kernel[:, None, None, :], groups=n * c)
-    return F.conv2d(flat, kernel[:, None, :, None], groups=n * c).reshape(n, c, h, w)
-
-
-def _jpeg(images: Tensor, rng: Generator) -> Tensor:
-    """Compress a fifth of the images at a quality of 40 to 95."""
-    draws = torch.rand(len(images), 2, generator=rng, device=images.device).cpu()
-    for index in torch.nonzero(draws[:, 0] < 0.2).flatten().tolist():
-        pixels = (images[index].permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
-        quality = int(40 + 55 * float(draws[index, 1]))
-        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)).astype(np.float32) / 255
-        images[index] = torch.from_numpy(decoded).permute(2, 0, 1).to(images.device)
-    return images
+def _turned(turn: Tensor, vectors: Tensor) -> Tensor:
+    return torch.einsum("nij,njhw->nihw", turn, vectors)
 
 
 def _turns(n: int, rng: Generator, device: torch.device) -> Tensor:

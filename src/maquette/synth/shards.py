@@ -1,4 +1,4 @@
-"""Reading a shape dataset: any set of G-buffers, as one batch of `maquette.synth.photo.Surfaces`."""
+"""Reading a shape dataset: any set of G-buffers, as one batch of `maquette.synth.surfaces.Surfaces`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
-from maquette.synth.photo import Surfaces
+from maquette.synth.surfaces import Surfaces
 from maquette.synth.views import LIGHTS
 from maquette.synth.windows import draw_box, place, resample, stack
 from maquette.types import Camera
@@ -89,6 +89,7 @@ def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
     resolves, as noise in both the photo and the truth.
     """
     covered = F.avg_pool2d(surfaces.mask, factor)
+    corner = slice(factor // 2, None, factor)
 
     def mean(values: Tensor) -> Tensor:
         return F.avg_pool2d(values * surfaces.mask, factor) / covered.clamp_min(1e-6)
@@ -103,6 +104,8 @@ def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
         mask=mask,
         lit=mean(surfaces.lit) * mask,
         openness=mean(surfaces.openness) * mask,
+        opening=unit(mean(surfaces.opening), 1) * mask,
+        part=surfaces.part[..., corner, corner] * mask,
     )
 
 
@@ -129,6 +132,8 @@ def unpack(arrays: dict[str, Tensor]) -> Surfaces:
         mask=mask,
         lit=bits.float(),
         openness=arrays["openness"][:, None].float() / 255,
+        opening=normal,
+        part=torch.zeros_like(mask),
         lights=arrays["lights"],
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from maquette.geometry.vectors import unit
 from maquette.losses import masked_mean, ssim
 from maquette.shading.kernel import LightKernel, distant_light, fit_light, matte_radiance
-from maquette.synth.materials import Material
+from maquette.synth.materials import Material, without_gloss
 from maquette.synth.photo import Surfaces, bounce, direct_light
 from maquette.synth.views import AREA_SAMPLES
 
@@ -41,12 +41,7 @@ class Views:
 def render_views(surfaces: Surfaces, material: Material) -> Views:
     """The material's colour, matte, in a dark room under each of `SOURCES`, with shadows and one bounce."""
     n, device = len(surfaces.normal), surfaces.normal.device
-    matte = replace(
-        material,
-        albedo=material.albedo.clamp_min(0.03),
-        metal=torch.zeros_like(material.metal),
-        specular=torch.zeros_like(material.specular),
-    )
+    matte = without_gloss(replace(material, albedo=material.albedo.clamp_min(0.03)))
     one = torch.ones(n, 1, 1, 1, device=device)
     images = []
     for source in SOURCES:
