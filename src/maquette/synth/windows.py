@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.geometry.vectors import unit
-from maquette.synth.photo import Surfaces
+from maquette.synth.surfaces import Surfaces
 
 _WIDEST = 1.5  # times the G-buffer's side
 
@@ -62,8 +62,10 @@ def resample(surfaces: Surfaces, size_px: int) -> Surfaces:
     def shrunk(name: str, values: Tensor) -> Tensor:
         if name == "view":
             return unit(F.adaptive_avg_pool2d(values, size_px), 1)
+        if name == "part":
+            return F.interpolate(values, (size_px, size_px), mode="nearest") * mask
         mean = F.adaptive_avg_pool2d(values * surfaces.mask, size_px) / covered.clamp_min(1e-6)
-        return (unit(mean, 1) if name == "normal" else mean) * mask
+        return (unit(mean, 1) if name in ("normal", "opening") else mean) * mask
 
     images = {f.name: getattr(surfaces, f.name) for f in fields(surfaces) if f.name not in ("lights", "mask")}
     return replace(surfaces, mask=mask, **{name: shrunk(name, values) for name, values in images.items()})
