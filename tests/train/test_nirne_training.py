@@ -99,6 +99,10 @@ def test_in_bfloat16_it_ends_the_same_too_but_elsewhere(folders, tmp_path, undis
     assert 0 < float(apart / moved) < 0.2
 
 
+def test_batches_made_ahead_by_other_processes_are_the_same(folders, tmp_path, undisturbed):
+    assert_same(train(CONFIG, folders, tmp_path, workers=2).state_dict(), undisturbed[0])
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_learns(folders, tmp_path, bf16):
     """The error on one batch after forty steps of it is far below the flat guess's, in either precision."""

@@ -1,12 +1,14 @@
 """Batches for NiRNE: a fixed function of the seed and the step, from stored G-buffers to what the network sees."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
+from torch.utils.data import Dataset
 
 from maquette.nets.nirne import enlarged
 from maquette.shading.exposure import normalise_exposure
@@ -42,6 +44,14 @@ class Batch:
     solid: Float[Tensor, "batch 1 height width"]
     coarse: Coarse | None = field(default=None, kw_only=True)
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        coarse = self.coarse
+        if coarse is not None:
+            coarse = replace(coarse, photo=coarse.photo.to(device), mask=coarse.mask.to(device))
+        images = {name: getattr(self, name).to(device) for name in ("photo", "mask", "normal", "solid")}
+        return replace(self, coarse=coarse, **images)
+
 
 def make_batch(
     data: ShapeData,
@@ -68,6 +78,18 @@ def make_batch(
         top, left = picks.integers(0, phase.size_px + 1, 2).tolist()
         return tiled(batch, top, left)
     return replace(batch, coarse=halved(batch)) if kind < phase.tiles + phase.guided else batch
+
+
+class Batches(Dataset[Batch]):
+    """The batches of a phase by step, for `torch.utils.data.DataLoader`: each worker opens the data for itself."""
+
+    def __init__(self, folder: Path, phase: GuidedPhase, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.folder, self.phase, self.seed, self.rank, self.world = folder, phase, seed, rank, world
+        self.data: ShapeData | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        self.data = self.data or ShapeData(self.folder, self.phase.shapes)
+        return make_batch(self.data, self.phase, self.seed, step, self.rank, self.world)
 
 
 def halved(batch: Batch) -> Coarse:

@@ -10,7 +10,7 @@ same code runs on one CPU and, through `accelerate launch` or `torchrun`, on sev
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from maquette.geometry.vectors import unit
 from maquette.losses import angle, angular_von_mises_fisher, masked_mean
@@ -28,7 +29,7 @@ from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.synth.windows import resample
-from maquette.train.batches import Batch, Coarse, guide_of, halved, make_batch, mix, move
+from maquette.train.batches import Batch, Batches, Coarse, guide_of, halved, make_batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import GuidedPhase, TrainConfig
 from maquette.train.steps import open_data, update
@@ -46,6 +47,7 @@ def train(
     save_every_s: float = 60.0,
     report: Callable[[dict[str, float]], None] = lambda _: None,
     init: dict[str, Tensor] | None = None,
+    workers: int = 0,
 ) -> NiRNE:
     """Train, or go on from `run`'s last checkpoint; returns the averaged weights.
 
@@ -58,6 +60,7 @@ def train(
         save_every_s: seconds between checkpoints: the most that a kill can lose.
         report: called with every log line.
         init: weights to start from instead of random ones; a checkpoint in `run` wins.
+        workers: processes that make batches ahead of the training, on the CPU; the same batches as without them.
 
     Raises:
         InputError: missing data, or what `maquette.train.checkpoints.require_ready` refuses.
@@ -74,11 +77,15 @@ def train(
             continue
         data = open_data(folders, phase, phase.size_px * (2 if phase.tiles else 1))
         _freeze(state.model, phase.stage)
+        ahead = _ahead(Batches(folders[phase.data], phase, config.seed, rank, world), state.step, last, workers)
         while state.step < last:
             if phase.stage == 2 and state.step == first:
                 state.model.load_state_dict(state.average.state_dict())  # refine the better weights
             started = time.monotonic()
-            batch = make_batch(data, phase, config.seed, state.step, rank, world, place)
+            if ahead is None:
+                batch = make_batch(data, phase, config.seed, state.step, rank, world, place)
+            else:
+                batch = next(ahead).to(place)
             made = time.monotonic()
             line = _step(network, state, config, phase, state.step - first, batch, place, rank)
             state.step += 1
@@ -94,6 +101,15 @@ def train(
     if world > 1:
         dist.destroy_process_group()
     return state.average
+
+
+def _ahead(batches: Batches, first: int, last: int, workers: int) -> Iterator[Batch] | None:
+    """The batches of steps first to last - 1, made by other processes."""
+    if workers == 0:
+        return None
+    # Processes that are forked would inherit locks of threads that they don't have.
+    loader = DataLoader(batches, None, sampler=range(first, last), num_workers=workers, multiprocessing_context="spawn")  # pyright: ignore[reportArgumentType]
+    return iter(loader)
 
 
 def loss(normal: Tensor, kappa: Tensor, batch: Batch, edges: float) -> Tensor:

@@ -30,6 +30,7 @@ def nirne(
     init: str | None = None,
     encoder: str = "auto",
     float32: bool = False,
+    workers: int = 1,
 ) -> None:
     """Train NiRNE. Datasets that are missing are generated first, with the preset's sizes.
 
@@ -47,6 +48,7 @@ def nirne(
         encoder: what a fresh encoder starts from: auto, its ImageNet weights from a package of maquette[train];
             random; or the file of such weights.
         float32: convolve in float32: bfloat16 is faster on CPUs that have it, and much slower on others.
+        workers: processes that make photos ahead of the training on a CPU; 0 leaves it to the trainer.
     """
     from dataclasses import replace
 
@@ -92,7 +94,9 @@ def nirne(
             note = f"{line['train_deg']:5.1f} deg" + (f", held out {line['val_deg']:.2f}" if "val_deg" in line else "")
             progress.update(task, completed=line["step"], note=note)
 
-        net = train(config, folders, run, place, held_out, report=report, init=initial)
+        net = train(
+            config, folders, run, place, held_out, report=report, init=initial, workers=workers if place == "cpu" else 0
+        )
     if os.environ.get("RANK", "0") != "0":  # one process of a distributed run writes
         return
     NiRNE(net).save_pretrained(target)
