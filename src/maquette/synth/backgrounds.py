@@ -34,8 +34,8 @@ def sample_background(mask: Float[Tensor, "batch 1 height width"], rng: Generato
 
 def _muted(colours: Tensor, rng: Generator) -> Tensor:
     """Colours as rooms have them, linear: few are vivid."""
-    vivid = torch.rand(len(colours), 1, 1, 1, generator=rng, device=colours.device) ** 2.5
-    return torch.lerp(colours.mean(1, keepdim=True), colours, 0.08 + 0.92 * vivid) ** 2
+    vivid = torch.rand(len(colours), 1, 1, 1, generator=rng, device=colours.device) ** 3.5
+    return torch.lerp(colours.mean(1, keepdim=True), colours, 0.08 + 0.8 * vivid) ** 2
 
 
 def _frame(n: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -115,5 +115,5 @@ def _contact(mask: Tensor, spread: Tensor) -> Tensor:
     for _ in range(2):
         near = F.avg_pool2d(near, (3, 3), 1, 1)
         far = F.avg_pool2d(far, (5, 13), 1, (2, 6))
-    soft = torch.maximum(near, 2 * far * (0.3 + spread)).clamp(0, 1)
+    soft = torch.maximum(1.8 * near, 2.5 * far * (0.3 + spread)).clamp(0, 1)
     return F.interpolate(soft, (height, width), mode="bilinear", align_corners=False)

@@ -28,7 +28,7 @@ def expose(
     radiance = radiance.clamp_min(0) + _noise(radiance, rng)
     grey = (uniform() < 0.1).float() + (uniform() < 0.15) * (uniform() - 0.6)  # some are pale, some garish
     radiance = torch.lerp(radiance, radiance.mean(1, keepdim=True), grey.clamp_max(1)).clamp(0, 1)
-    gamma = torch.where(uniform() < 0.6, 1 / 2.2, 0.4 + 0.6 * uniform())
+    gamma = torch.where(uniform() < 0.75, 1 / 2.2, 0.4 + 0.6 * uniform())
     encoded = (radiance + 1e-6) ** gamma
     # A tone curve: phones lift the middle's contrast, flat profiles lower it.
     contrast = torch.where(uniform() < 0.4, 0.9 * uniform() - 0.3, 0.0)
@@ -52,7 +52,7 @@ def _exposure(radiance: Tensor, mask: Tensor, rng: Generator) -> Tensor:
     mean = luminance.sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
     size = max(mask.shape[-1] // 32, 1)
     peak = F.avg_pool2d(luminance, size).amax((2, 3), keepdim=True)
-    by_mean = (0.04 + 0.4 * per_object() ** 1.5) / mean.clamp_min(1e-6)
+    by_mean = (0.04 + 0.4 * per_object() ** 1.2) / mean.clamp_min(1e-6)
     by_peak = (0.25 + 0.75 * per_object()) / peak.clamp_min(1e-6)
     factor = torch.where(per_object() < 0.25, torch.minimum(by_mean, by_peak), by_mean)
     fault = per_object()
@@ -83,7 +83,7 @@ def _blurred(images: Tensor, rng: Generator) -> Tensor:
     n, device = len(images), images.device
     draws = torch.rand(5, n, generator=rng, device=device)
     sigma = 0.25 + torch.where(draws[0] < 0.12, 1.75, 0.65) * draws[1]
-    sigma = torch.where(draws[2] < 0.67, sigma, 0.05)
+    sigma = torch.where(draws[2] < 0.67, sigma, 0.3)  # no lens is sharper
     images = _gaussian(images, sigma)
     rows = torch.nonzero(draws[3] < 0.08).flatten()
     if not len(rows):

@@ -17,7 +17,7 @@ from maquette.synth.pictures import LETTERED, inks, repeat, scenes
 from maquette.synth.surfaces import Surfaces, some
 
 PARTS = 64  # colours by part repeat after so many
-_PRINTED, _PAINTED, _AGED = 0.3, 0.2, 0.25  # shares of the objects
+_PRINTED, _PAINTED, _AGED = 0.38, 0.2, 0.25  # shares of the objects
 _PHOTOGRAPHS = 0.25  # of the prints
 _GILT = 0.08
 
