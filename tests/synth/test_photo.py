@@ -63,6 +63,8 @@ def ball() -> Surfaces:
         lit=torch.ones(1, 8, 48, 48),
         openness=torch.ones(1, 1, 48, 48),
         lights=lights,
+        opening=normal,
+        part=mask,
     )
 
 
@@ -140,7 +142,7 @@ def test_a_point_light_is_as_strong_in_a_frame_that_the_object_does_not_fill(bal
     def wider(image):
         return torch.cat([image, torch.zeros_like(image)], 3)
 
-    names = ("normal", "position", "local", "view", "mask", "lit", "openness")
+    names = ("normal", "position", "local", "view", "mask", "lit", "openness", "opening", "part")
     padded = replace(ball, **{name: wider(getattr(ball, name)) for name in names})
     alone = _source(ball, torch.tensor([3]))[1]
     beside = _source(padded, torch.tensor([3]))[1][..., :48]

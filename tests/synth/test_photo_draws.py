@@ -60,6 +60,8 @@ def balls() -> Surfaces:
         lit=shadow[None].expand(6, -1, -1, -1).contiguous(),
         openness=(0.75 + 0.25 * y)[None, None].expand(6, 1, 16, 16).contiguous(),
         lights=lights[None].expand(6, -1, -1).contiguous(),
+        opening=normal,
+        part=mask.contiguous(),
     )
 
 

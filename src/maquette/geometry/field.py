@@ -19,10 +19,10 @@ SPHERE, BOX, CYLINDER, CONE, TORUS, CAPSULE, SUPERQUADRIC, PLANE, REVOLVE, EXTRU
 # How a primitive joins what came before it (column 1).
 UNION, SUBTRACT, INTERSECT = range(3)
 # Columns of a primitive's row.
-KIND, OPERATION, BLEND, CENTER, ROTATION, PARAM, ROUNDING, BOUND, MIRROR, TABLE, CHAMFER = (
-    0, 1, 2, 3, 6, 15, 19, 20, 21, 22, 23,
+KIND, OPERATION, BLEND, CENTER, ROTATION, PARAM, ROUNDING, BOUND, MIRROR, TABLE, CHAMFER, PART = (
+    0, 1, 2, 3, 6, 15, 19, 20, 21, 22, 23, 24,
 )  # fmt: skip
-PRIMITIVE_COLUMNS = 24
+PRIMITIVE_COLUMNS = 25
 # Noise kinds (column 0 of `Field.noises`).
 FBM, RIDGED, BILLOW, CRACKS, GROOVES, DIMPLES = range(6)
 NOISE_COLUMNS = 12  # kind, frequency, amplitude, octaves, gain, offset xyz, region frequency, region bias, axis, 0
@@ -246,11 +246,19 @@ def _smooth_min(p: float, q: float, k: float, chamfer: float) -> float:
     return min(p, q) - 0.25 * k * h * h
 
 
+@njit(cache=True, inline="always")
+def _placed(row: np.ndarray, tables: np.ndarray, dx: float, dy: float, dz: float) -> float:
+    """Field of one primitive at an offset from its centre."""
+    lx = row[ROTATION] * dx + row[ROTATION + 1] * dy + row[ROTATION + 2] * dz
+    ly = row[ROTATION + 3] * dx + row[ROTATION + 4] * dy + row[ROTATION + 5] * dz
+    lz = row[ROTATION + 6] * dx + row[ROTATION + 7] * dy + row[ROTATION + 8] * dz
+    return _primitive(int(row[KIND]), row, tables, lx, ly, lz) - row[ROUNDING]
+
+
 @njit(cache=True)
-def evaluate(field: Field, x: float, y: float, z: float) -> float:
-    """Value of the field at a point: negative inside."""
+def _unwarped(warp: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Where a point of the warped solid lies in the straight one."""
     ux, uy, uz = x, y, z
-    warp = field.warp
     if warp[3] > 0.0:
         f = warp[4]
         x += warp[3] * gradient_noise(ux * f + 11.3, uy * f, uz * f)
@@ -266,6 +274,13 @@ def evaluate(field: Field, x: float, y: float, z: float) -> float:
         shrink = 1.0 / max(1.0 + warp[2] * y, 0.3)
         x *= shrink
         z *= shrink
+    return x, y, z
+
+
+@njit(cache=True)
+def evaluate(field: Field, x: float, y: float, z: float) -> float:
+    """Value of the field at a point: negative inside."""
+    x, y, z = _unwarped(field.warp, x, y, z)
     value = FAR
     primitives = field.primitives
     for n in range(primitives.shape[0]):
@@ -279,22 +294,37 @@ def evaluate(field: Field, x: float, y: float, z: float) -> float:
             continue
         if operation == SUBTRACT and away > 0.0 and -away < value - k:
             continue
-        lx = row[ROTATION] * dx + row[ROTATION + 1] * dy + row[ROTATION + 2] * dz
-        ly = row[ROTATION + 3] * dx + row[ROTATION + 4] * dy + row[ROTATION + 5] * dz
-        lz = row[ROTATION + 6] * dx + row[ROTATION + 7] * dy + row[ROTATION + 8] * dz
-        distance = _primitive(int(row[KIND]), row, field.tables, lx, ly, lz) - row[ROUNDING]
+        distance = _placed(row, field.tables, dx, dy, dz)
         if operation == UNION:
             value = _smooth_min(value, distance, k, row[CHAMFER])
         elif operation == SUBTRACT:
             value = -_smooth_min(-value, distance, k, row[CHAMFER])
         else:
             value = -_smooth_min(-value, -distance, k, row[CHAMFER])
-    if abs(value) < warp[5]:
+    if abs(value) < field.warp[5]:
         for n in range(field.noises.shape[0]):
             value -= _displacement(field.noises[n], x, y, z)
         for n in range(field.decal_rows.shape[0]):
             value -= _pressed(field.decals[n], field.decal_rows[n], x, y, z)
     return value
+
+
+@njit(cache=True)
+def part_at(field: Field, x: float, y: float, z: float) -> int:
+    """The `PART` of the primitive that a point near the surface belongs to; where two blend, of the nearer one."""
+    x, y, z = _unwarped(field.warp, x, y, z)
+    value, part = FAR, 0
+    primitives = field.primitives
+    for n in range(primitives.shape[0]):
+        row = primitives[n]
+        px = abs(x) if row[MIRROR] > 0.0 else x
+        distance = _placed(row, field.tables, px - row[CENTER], y - row[CENTER + 1], z - row[CENTER + 2])
+        operation = int(row[OPERATION])
+        if operation == SUBTRACT:
+            distance = -distance
+        if distance < value if operation == UNION else distance > value:
+            value, part = distance, int(row[PART])
+    return part
 
 
 @njit(cache=True, parallel=True)

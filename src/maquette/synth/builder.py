@@ -1,5 +1,8 @@
 """A builder of `maquette.geometry.field.Field`: primitives, profiles, noise and decals, added one by one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -8,6 +11,7 @@ from maquette.geometry import field as f
 
 TABLE_SIDE = 128
 DECAL_SIDE = 128
+PARTS = 127  # ids of parts run from 1 to this, then start again
 
 
 class Builder:
@@ -25,6 +29,7 @@ class Builder:
         self.decals: list[np.ndarray] = []
         self.decal_rows: list[np.ndarray] = []
         self.warp = np.zeros(6)
+        self._part, self._grouped = 0, False
 
     def add(
         self,
@@ -50,10 +55,34 @@ class Builder:
         row[f.ROUNDING] = rounding
         row[f.BOUND] = _bound(kind, params) + rounding
         row[f.MIRROR], row[f.TABLE], row[f.CHAMFER] = mirror, table, bevel
+        row[f.PART] = self._next_part()
         self.rows.append(row)
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """What is added within belongs to one part; outside of it every primitive is a part of its own.
+
+        Within another `part`, nothing changes: the outermost one counts.
+        """
+        outermost = not self._grouped
+        if outermost:
+            self._next_part()
+            self._grouped = True
+        yield
+        if outermost:
+            self._grouped = False
+
+    def _next_part(self) -> int:
+        if not self._grouped:
+            self._part = self._part % PARTS + 1
+        return self._part
+
     def tube(self, points: np.ndarray, radii: np.ndarray, blend: float, mirror: bool = False) -> None:
-        """A sweep: round cones between successive points (n, 3) with radii (n,)."""
+        """A sweep: round cones between successive points (n, 3) with radii (n,); one part."""
+        with self.part():
+            self._cones(points, radii, blend, mirror)
+
+    def _cones(self, points: np.ndarray, radii: np.ndarray, blend: float, mirror: bool) -> None:
         for p, q, a, b in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             length = float(np.linalg.norm(q - p))
             if length < 1e-6:

@@ -35,6 +35,8 @@ class Surfaces:
         lit: 1 where a light reaches the surface.
         openness: 1 minus ambient occlusion.
         lights: xyz and kind, as `maquette.synth.views` orders them.
+        opening: unit, the mean direction in which nothing stands near; the normal where all is closed.
+        part: whole numbers from 1, the part of the object; 0 where it isn't known.
     """
 
     normal: Float[Tensor, "batch 3 height width"]
@@ -45,6 +47,8 @@ class Surfaces:
     lit: Float[Tensor, "batch lights height width"]
     openness: Float[Tensor, "batch 1 height width"]
     lights: Float[Tensor, "batch lights 4"]
+    opening: Float[Tensor, "batch 3 height width"]
+    part: Float[Tensor, "batch 1 height width"]
 
 
 def photograph(surfaces: Surfaces, rng: Generator) -> Float[Tensor, "batch 3 height width"]:

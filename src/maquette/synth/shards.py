@@ -11,12 +11,10 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
+from maquette.synth.dataset import SHAPES_PER_SHARD, image_keys, read_manifest, shard_path
 from maquette.synth.photo import Surfaces
 from maquette.synth.views import LIGHTS
 from maquette.types import Camera
-
-_KEYS = ("normal", "depth", "lit", "openness", "lights", "camera")
 
 
 class ShapeData:
@@ -45,10 +43,11 @@ class ShapeData:
     def batch(self, indices: list[int], factor: int = 1) -> Surfaces:
         """G-buffers by number, averaged over squares of `factor` pixels."""
         per_shard = SHAPES_PER_SHARD * self.spec.views
-        rows: dict[str, list[np.ndarray]] = {key: [] for key in _KEYS}
+        keys = [*image_keys(self.spec.format), "lights", "camera"]
+        rows: dict[str, list[np.ndarray]] = {key: [] for key in keys}
         for index in indices:
             file = self._files[index // per_shard]
-            for key in _KEYS:
+            for key in keys:
                 rows[key].append(file.get_slice(key)[index % per_shard])
         arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
         surfaces = unpack(arrays)
@@ -83,14 +82,29 @@ def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
         mask=mask,
         lit=mean(surfaces.lit) * mask,
         openness=mean(surfaces.openness) * mask,
+        opening=unit(mean(surfaces.opening), 1) * mask,
+        part=_nearest(surfaces.part, factor) * mask,
     )
 
 
+def _nearest(part: Tensor, factor: int) -> Tensor:
+    """The part in the middle of each square; where nothing is seen there, another one of the square."""
+    height, width = part.shape[2] // factor, part.shape[3] // factor
+    middle = part[:, :, factor // 2 :: factor, factor // 2 :: factor][:, :, :height, :width]
+    return torch.where(middle > 0, middle, F.max_pool2d(part, factor))
+
+
 def unpack(arrays: dict[str, Tensor]) -> Surfaces:
-    """Decode what `maquette.synth.dataset.pack` stored."""
+    """Decode what `maquette.synth.dataset.pack` stored.
+
+    Formats 1 and 2 know no opening and no parts: the opening is the normal, all parts are 0.
+    """
     depth = arrays["depth"]
     mask = (depth > 0)[:, None].float()
     normal = octahedral_decode(arrays["normal"].float() / 32767).permute(0, 3, 1, 2) * mask
+    opening = normal
+    if "opening" in arrays:
+        opening = octahedral_decode(arrays["opening"].float() / 127).permute(0, 3, 1, 2) * mask
     focal, cx, cy, orthographic, distance = (c.reshape(-1, 1, 1) for c in arrays["camera"].unbind(1))
     side = arrays["depth"].shape[1]
     centres = torch.arange(side) + 0.5
@@ -110,6 +124,8 @@ def unpack(arrays: dict[str, Tensor]) -> Surfaces:
         lit=bits.float(),
         openness=arrays["openness"][:, None].float() / 255,
         lights=arrays["lights"],
+        opening=opening,
+        part=arrays["part"][:, None].float() if "part" in arrays else torch.zeros_like(mask),
     )
 
 
