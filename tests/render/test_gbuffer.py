@@ -135,7 +135,7 @@ def test_points_know_their_part():
     builder.add(f.BOX, (0.8, 0.1, 0.8), blend=0.0)  # 1
     builder.add(f.SPHERE, (0.25,), (0.4, 0.1, 0.4), blend=0.1)  # 2
     builder.tube(np.array([[-0.6, 0.1, 0.4], [-0.4, 0.1, 0.4], [-0.2, 0.1, 0.4]]), np.full(3, 0.1), 0.0)  # 3
-    with builder.part():  # 4
+    with builder.grouped():  # 4
         builder.add(f.SPHERE, (0.1,), (0.3, 0.1, -0.4))
         builder.add(f.SPHERE, (0.1,), (0.5, 0.1, -0.4))
     builder.add(f.SPHERE, (0.15,), (-0.4, 0.1, -0.4), operation=f.SUBTRACT)  # 5

@@ -43,6 +43,7 @@ def test_every_family_is_drawn_at_its_odds(monkeypatch):
     quick = {name: (lambda b: b.add(f.SPHERE, (0.5,)), odds) for name, (_, odds) in shapes.FAMILIES.items()}
     monkeypatch.setattr(shapes, "FAMILIES", quick)
     monkeypatch.setattr(shapes, "add_detail", lambda builder, amount: None)
+    monkeypatch.setattr(shapes, "_change", lambda builder: None)
     count = 2000
     drawn = [shapes.sample_field(0, index)[1] for index in range(count)]
     total = sum(odds for _, odds in shapes.FAMILIES.values())
@@ -55,9 +56,9 @@ def test_no_detail_means_none():
     """With detail 0, rows of noise and ornament come from the families alone."""
     for index in range(12):
         field, name = shapes.sample_field(2, index, detail=0.0)
-        assert len(field.noises) == {"organic": 1, "folds": 2}.get(name, 0)
+        assert len(field.noises) <= {"organic": 1, "folds": 2, "expanse": 2}.get(name, 0)
         assert len(field.decal_rows) == 0 or name == "relief"
-    detailed = [shapes.sample_field(2, index, detail=1.0)[0] for index in range(12)]
+    detailed = [shapes.sample_field(2, index, detail=1.0, families=shapes.CLASSIC)[0] for index in range(12)]
     assert sum(len(field.noises) + len(field.decal_rows) > 0 for field in detailed) > 6
 
 

@@ -19,7 +19,7 @@ from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.render.gbuffer import GBuffer, View, trace
 from maquette.synth.shapes import sample_solid
-from maquette.synth.views import lights_to_camera, sample_lights, sample_view
+from maquette.synth.views import lights_to_camera, sample_lights, shape_view
 
 SHAPES_PER_SHARD = 8
 FORMAT = 3  # raise it when the same manifest would give other bytes
@@ -165,7 +165,7 @@ def make_shard(spec: DatasetSpec, number: int) -> dict[str, np.ndarray]:
         solid, family = sample_solid(spec.seed, index, spec.detail)
         rng = np.random.default_rng([spec.seed, index, 1])
         for _ in range(spec.views):
-            view = sample_view(rng, solid.grid, family, spec.size_px)
+            view = shape_view(rng, solid.grid, family, spec.size_px)
             lights = sample_lights(rng, view)
             rows.append(pack(trace(solid, view, lights), view, lights_to_camera(lights, view)))
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}

@@ -11,11 +11,13 @@ from skimage import measure
 from maquette.geometry import field as f
 from maquette.render.gbuffer import Solid, solidify
 from maquette.synth.builder import Builder, lettering, ornament, random_rotation
+from maquette.synth.expanses import EXPANSES, cover, cut
 from maquette.synth.families import CLASSIC, Families
 
 GRID_SIDE = 128
+BINNED = 12  # fields of more primitives than this list them by region
 MESH_FORMAT = 2  # raise it when `sample_mesh` would give other meshes
-FAMILIES: Families = CLASSIC
+FAMILIES: Families = CLASSIC | EXPANSES
 
 
 def add_detail(b: Builder, amount: float) -> None:
@@ -68,15 +70,34 @@ def sample_field(
     name = str(rng.choice(names, p=odds / odds.sum()))
     b = Builder(rng)
     families[name][0](b)
+    classic = families is CLASSIC
+    if name in CLASSIC and not classic:
+        _change(b)
     drawn = 0.0 if rng.random() < 0.2 else float(rng.uniform(0.3, 1.0))
-    add_detail(b, drawn if detail is None else detail)
+    amount = drawn if detail is None else detail
+    if name in CLASSIC:
+        add_detail(b, amount)
+        _warp(b)
+    return b.build(binned=not classic and len(b.rows) > BINNED), name
+
+
+def _change(b: Builder) -> None:
+    """What any family gains: cuts, and height maps on its parts."""
+    if b.rng.random() < 0.25:
+        cut(b)
+    if b.rng.random() < 0.3:
+        cover(b, 0.6)
+
+
+def _warp(b: Builder) -> None:
+    """Twist, taper and wobble, some of the time."""
+    rng = b.rng
     if rng.random() < 0.3:
         b.warp[0] = rng.normal(0, 0.8)
     if rng.random() < 0.2:
         b.warp[2] = rng.uniform(-0.5, 0.5)
     if rng.random() < 0.25:
         b.warp[3], b.warp[4] = rng.uniform(0.02, 0.1), rng.uniform(1, 2.5)
-    return b.build(), name
 
 
 def sample_solid(
