@@ -31,7 +31,7 @@ from maquette.methods.frame_check import CAN_TELL, MATRICES, check_frame
 from maquette.render.gbuffer import trace
 from maquette.synth.dataset import pack
 from maquette.synth.photo import photograph
-from maquette.synth.shapes import sample_solid
+from maquette.synth.shapes import CLASSIC, sample_solid
 from maquette.synth.shards import unpack
 from maquette.synth.views import sample_lights, sample_view
 
@@ -100,7 +100,7 @@ def maps(shapes: int, seed: int) -> Iterator[Map]:
     """Of every shape four maps, where its middle is large enough for a crop, and one height."""
     rng, draws = np.random.default_rng(seed + 10**6), torch.Generator().manual_seed(seed)
     for index in range(shapes):
-        solid, family = sample_solid(seed, index, side=GRID)
+        solid, family = sample_solid(seed, index, side=GRID, families=CLASSIC)
         view = sample_view(rng, solid.grid, family, SIZE_PX)
         lights = sample_lights(rng, view)
         arrays = pack(trace(solid, view, lights), view, lights)

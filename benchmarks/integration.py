@@ -304,13 +304,13 @@ def _solid(size: int) -> tuple[Any, Any, Any]:
     import torch
 
     from maquette.render.gbuffer import trace
-    from maquette.synth.shapes import sample_solid
+    from maquette.synth.shapes import CLASSIC, sample_solid
     from maquette.synth.views import sample_view
     from maquette.types import Camera, NormalMap
 
     for index in range(100):
         rng = np.random.default_rng([7, index])
-        solid, family = sample_solid(7, index)
+        solid, family = sample_solid(7, index, families=CLASSIC)
         view = sample_view(rng, solid.grid, family, size)
         if view.orthographic:
             continue

@@ -39,7 +39,7 @@ from maquette.synth.dataset import pack
 from maquette.synth.environments import LEVELS, bank, look_up, panorama_directions
 from maquette.synth.materials import Material
 from maquette.synth.photo import Surfaces, bounce, direct_light, environment_light
-from maquette.synth.shapes import grid_mesh, sample_solid
+from maquette.synth.shapes import CLASSIC, grid_mesh, sample_solid
 from maquette.synth.shards import unpack
 from maquette.synth.views import AREA_SAMPLES, lights_to_camera, sample_view
 
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def render(case: Case, side_px: int, samples: int) -> tuple[Images, Images, Tensor]:
     """The shader's images, Mitsuba's, and Mitsuba's global one once more with other random numbers."""
-    solid, family = sample_solid(*case.shape, detail=case.detail)
+    solid, family = sample_solid(*case.shape, detail=case.detail, families=CLASSIC)
     view = sample_view(np.random.default_rng(case.camera), solid.grid, family, side_px)
     surfaces = surfaces_of(solid, view)
     shape = _mesh(load_mitsuba(), solid, view, _bsdf(case.material))

@@ -98,7 +98,7 @@ def test_a_render_is_made_once_and_read_back_the_same(tmp_path, monkeypatch):
 
 
 def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkeypatch):
-    from maquette.synth import dataset
+    from maquette.synth import shapes
 
     asked = []
 
@@ -111,7 +111,7 @@ def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkey
     (tmp_path / "meshes" / "scans" / "cup.obj").touch()
     for version, format in (("mitsuba-3.0-1", 2), ("mitsuba-3.1-1", 2), ("mitsuba-3.1-1", 3)):
         monkeypatch.setattr(datasets, "renderer_version", lambda version=version: version)
-        monkeypatch.setattr(dataset, "FORMAT", format)
+        monkeypatch.setattr(shapes, "MESH_FORMAT", format)
         for name in ("pathtraced", "scans"):
             with pytest.raises(InputError, match="enough"):
                 next(iter(datasets.SETS[name](tmp_path, tmp_path)))

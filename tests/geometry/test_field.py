@@ -5,7 +5,7 @@ import pytest
 
 from maquette.geometry import field as f
 from maquette.synth.builder import Builder, polygon_distance, random_rotation
-from maquette.synth.families import FAMILIES
+from maquette.synth.families import CLASSIC
 from maquette.synth.shapes import sample_field
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (200, 3))
@@ -105,11 +105,11 @@ def test_mirrored_primitives_are_symmetric_in_x():
     np.testing.assert_array_equal(values(field), values(field, POINTS * [-1, 1, 1]))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CLASSIC)
 def test_skipping_by_bounding_spheres_never_changes_inside_and_outside(name):
     """The evaluator skips primitives that a bounding sphere rules out; without bounds it must agree."""
     builder = Builder(np.random.default_rng([5, len(name)]))
-    FAMILIES[name][0](builder)
+    CLASSIC[name][0](builder)
     field = builder.build()
     everything = field.primitives.copy()
     everything[:, f.BOUND] = f.FAR

@@ -113,6 +113,42 @@ def test_the_shadow_of_a_ball_on_a_table(kind):
     np.testing.assert_array_equal(buffer.lit[0][certain], ~shadowed[certain])
 
 
+def test_the_mean_open_direction(ball):
+    """Of a convex body it is the normal; in the corner of two walls it leans away from the wall."""
+    buffer = trace(ball, looking_from([0.3, 0.5, 0.8]), NO_LIGHTS)
+    cosine = (buffer.opening * buffer.normal).sum(-1)[buffer.mask]
+    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).max() < 6  # sixteen rays, in whatever tangent frame
+    builder = Builder(np.random.default_rng(0))
+    builder.add(f.BOX, (0.9, 0.1, 0.9), (0, -0.5, 0))
+    builder.add(f.BOX, (0.1, 0.6, 0.9), (-0.5, 0, 0))  # to the left of what is asked
+    buffer = trace(solidify(builder.build(), SIDE), looking_from([0, 1, 0], orthographic=True), NO_LIGHTS)
+    beside, far = buffer.opening[32, 21], buffer.opening[32, 55]
+    assert beside[0] > 0.3
+    assert abs(beside[1]) < 0.12
+    np.testing.assert_allclose(far, [0, 0, 1], atol=0.16)  # the wall is still seen from there
+    np.testing.assert_array_equal(buffer.opening[~buffer.mask], 0)
+
+
+def test_points_know_their_part():
+    """Two balls, a tube and a hole that belongs to nobody else; blends are split where both are equally far."""
+    builder = Builder(np.random.default_rng(0))
+    builder.add(f.BOX, (0.8, 0.1, 0.8), blend=0.0)  # 1
+    builder.add(f.SPHERE, (0.25,), (0.4, 0.1, 0.4), blend=0.1)  # 2
+    builder.tube(np.array([[-0.6, 0.1, 0.4], [-0.4, 0.1, 0.4], [-0.2, 0.1, 0.4]]), np.full(3, 0.1), 0.0)  # 3
+    with builder.grouped():  # 4
+        builder.add(f.SPHERE, (0.1,), (0.3, 0.1, -0.4))
+        builder.add(f.SPHERE, (0.1,), (0.5, 0.1, -0.4))
+    builder.add(f.SPHERE, (0.15,), (-0.4, 0.1, -0.4), operation=f.SUBTRACT)  # 5
+    buffer = trace(solidify(builder.build(), SIDE), looking_from([0, 1, 0], orthographic=True), NO_LIGHTS)
+
+    def part(x: float, z: float) -> int:
+        return int(buffer.part[int(32 + 32 * z), int(32 + 32 * x)])
+
+    assert [part(0, 0), part(0.4, 0.4), part(-0.5, 0.4), part(-0.3, 0.4)] == [1, 2, 3, 3]
+    assert [part(0.3, -0.4), part(0.5, -0.4), part(-0.4, -0.4)] == [4, 4, 5]
+    np.testing.assert_array_equal(buffer.part > 0, buffer.mask)
+
+
 def test_a_plain_is_open_and_the_bottom_of_a_shaft_is_not():
     builder = Builder(np.random.default_rng(0))
     builder.add(f.BOX, (0.9, 0.6, 0.9))

@@ -16,7 +16,7 @@ from scipy import ndimage
 from maquette.geometry.field import GROOVES
 from maquette.render.gbuffer import GBuffer, Solid, View, solidify, trace
 from maquette.synth.builder import Builder
-from maquette.synth.shapes import FAMILIES, grid_mesh, sample_solid
+from maquette.synth.shapes import CLASSIC, grid_mesh, sample_solid
 from maquette.synth.views import sample_lights, sample_view
 
 SEEDS = (0, 1)
@@ -46,13 +46,13 @@ def seen(solid: Solid, family: str, rng: np.random.Generator) -> Case:
     return Case(solid, view, buffer, raycast(*grid_mesh(solid.grid), view))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=CLASSIC)
 def cases(request) -> list[Case]:
     made = []
     for seed in SEEDS:
-        rng = np.random.default_rng([list(FAMILIES).index(request.param), seed])
+        rng = np.random.default_rng([list(CLASSIC).index(request.param), seed])
         builder = Builder(rng)
-        FAMILIES[request.param][0](builder)
+        CLASSIC[request.param][0](builder)
         for noise in builder.noises:
             noise[1] = min(noise[1], 4.0) if noise[0] == GROOVES else noise[1]  # frequency
             noise[3] = min(noise[3], 2)  # octaves

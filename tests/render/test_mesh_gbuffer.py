@@ -97,6 +97,11 @@ def test_a_wall_casts_its_shadow_and_a_corner_is_less_open():
     assert buffer.lit[0][on_floor & (x < -0.54)].all()
     assert buffer.openness[on_floor & (np.abs(x) < 0.06)].mean() < 0.7
     assert buffer.openness[on_floor & (x > 0.9)].mean() > 0.9
+    right = buffer.opening[on_floor & (x > 0.02) & (x < 0.1)].mean(0)  # away from the wall, as the other side is
+    left = buffer.opening[on_floor & (x < -0.02) & (x > -0.1)].mean(0)
+    np.testing.assert_allclose(right * [-1, 1, 1], left, atol=0.15)  # sixteen rays
+    assert right[0] > 0.3
+    np.testing.assert_array_equal(buffer.part, buffer.mask)
 
 
 def test_degenerate_triangles_and_a_vertex_of_many_are_taken():

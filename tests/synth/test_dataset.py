@@ -254,8 +254,9 @@ def test_the_manifest_says_what_the_shards_hold(tiny_shapes):
     assert shapes == {
         "normal": ((4, 32, 32, 2), "int16"), "depth": ((4, 32, 32), "float32"), "lit": ((4, 32, 32), "uint8"),
         "openness": ((4, 32, 32), "uint8"), "lights": ((4, 8, 4), "float32"), "camera": ((4, 5), "float32"),
+        "opening": ((4, 32, 32, 2), "int8"), "part": ((4, 32, 32), "uint8"),
     }  # fmt: skip
-    assert 2 * 2 + 4 + 1 + 1 == 10  # bytes a pixel, as the documentation says
+    assert 2 * 2 + 4 + 1 + 1 + 2 * 1 + 1 == 13  # bytes a pixel, as the documentation says
 
 
 def test_octahedral_normals_come_back_within_six_thousandths_of_a_degree():
@@ -296,6 +297,11 @@ def test_what_is_unpacked_is_what_was_traced(traced):
         np.testing.assert_allclose(normal, buffer.normal, atol=1.1e-4)
         np.testing.assert_array_equal(surfaces.lit[n].numpy() > 0, buffer.lit)
         np.testing.assert_allclose(surfaces.openness[n, 0].numpy(), buffer.openness, atol=0.5 / 255)
+        opening = surfaces.opening[n].permute(1, 2, 0).numpy()
+        np.testing.assert_allclose(opening, buffer.opening, atol=0.016)  # a step of an eighth-bit code
+        np.testing.assert_allclose(np.linalg.norm(opening, axis=-1), buffer.mask, atol=1e-5)
+        np.testing.assert_array_equal(surfaces.part[n, 0].numpy(), buffer.part)
+        np.testing.assert_array_equal(buffer.part > 0, buffer.mask)
 
 
 def test_view_vectors_and_local_positions(traced):
@@ -324,6 +330,40 @@ def test_coarsening_averages_what_the_pixels_saw(traced):
     assert torch.allclose((half.normal - normals).abs() * full, torch.zeros(1), atol=1e-5)
     assert torch.allclose(half.normal.norm(dim=1), half.mask[:, 0], atol=1e-5)
     assert torch.equal(half.lights, surfaces.lights)
+
+
+def test_a_coarse_pixel_is_of_one_part():
+    """The part in its middle, or another of its parts where the middle is empty: never a mean of ids."""
+    _, height, width = (part := torch.tensor([[[3.0, 3, 9, 9], [3, 7, 0, 0], [0, 0, 5, 0], [0, 0, 5, 0]]])).shape
+    arrays = {
+        "normal": torch.zeros(1, height, width, 2, dtype=torch.int16),
+        "depth": (part > 0).float(),
+        "lit": torch.zeros(1, height, width, dtype=torch.uint8),
+        "openness": torch.zeros(1, height, width, dtype=torch.uint8),
+        "lights": torch.zeros(1, 8, 4),
+        "camera": torch.tensor([[4.0, 2, 2, 1, 2]]),
+        "opening": torch.zeros(1, height, width, 2, dtype=torch.int8),
+        "part": part.to(torch.uint8),
+    }
+    assert coarsen(unpack(arrays), 2).part.tolist() == [[[[7, 9], [0, 5]]]]
+
+
+def test_datasets_of_older_formats_are_read(tiny_shapes, tmp_path):
+    """They know neither opening nor parts: the normal and 0 stand for them."""
+    for name, data in contents(tiny_shapes).items():
+        (tmp_path / name).write_bytes(data)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 3', '"format": 2'))
+    for number in range(2):
+        path = tmp_path / f"shard-{number:06d}.safetensors"
+        arrays = load_file(path)
+        path.write_bytes(save({key: a for key, a in arrays.items() if key not in ("opening", "part")}))
+    generate(tmp_path, read_manifest(tmp_path))  # nothing is missing
+    old, new = ShapeData(tmp_path).batch([3, 17]), ShapeData(tiny_shapes).batch([3, 17])
+    assert torch.equal(old.normal, new.normal)
+    assert torch.equal(old.opening, old.normal)
+    assert torch.equal(old.part, torch.zeros_like(old.mask))
+    assert not torch.equal(new.opening, new.normal)
 
 
 def test_batches_are_read_by_number_across_shards(tiny_shapes):

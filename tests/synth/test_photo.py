@@ -65,6 +65,8 @@ def ball() -> Surfaces:
         opening=normal,
         part=torch.zeros_like(mask),
         lights=lights,
+        opening=normal,
+        part=mask,
     )
 
 

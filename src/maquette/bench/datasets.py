@@ -146,10 +146,9 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
     Raises:
         InputError: the environments or Mitsuba are missing.
     """
-    from maquette.synth.dataset import FORMAT
-    from maquette.synth.shapes import sample_mesh
+    from maquette.synth.shapes import MESH_FORMAT, sample_mesh
 
-    folder_of_renders = cache / renderer_version() / f"shapes-{FORMAT}"
+    folder_of_renders = cache / renderer_version() / f"shapes-{MESH_FORMAT}"
     for material in MATERIALS:
         for view in range(SHAPES_PER_MATERIAL):
             index = MATERIALS.index(material) * SHAPES_PER_MATERIAL + view

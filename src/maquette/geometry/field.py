@@ -14,23 +14,58 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-# Primitive kinds (column 0 of `Field.primitives`); parameters a, b, c, d are columns PARAM...
-SPHERE, BOX, CYLINDER, CONE, TORUS, CAPSULE, SUPERQUADRIC, PLANE, REVOLVE, EXTRUDE, ELLIPSOID = range(11)
-# How a primitive joins what came before it (column 1).
-UNION, SUBTRACT, INTERSECT = range(3)
-# Columns of a primitive's row.
-KIND, OPERATION, BLEND, CENTER, ROTATION, PARAM, ROUNDING, BOUND, MIRROR, TABLE, CHAMFER = (
-    0, 1, 2, 3, 6, 15, 19, 20, 21, 22, 23,
+from maquette.geometry.field_relief import cell_part, raised
+from maquette.geometry.field_rows import (  # noqa: F401  (all of them are names of this module's rows)
+    APART,
+    AROUND,
+    BILLOW,
+    BLEND,
+    BOUND,
+    BOX,
+    CAPSULE,
+    CENTER,
+    CHAMFER,
+    CONE,
+    CRACKS,
+    CYLINDER,
+    CYLINDRICAL,
+    DECAL_COLUMNS,
+    DIMPLES,
+    ELLIPSOID,
+    EXTRUDE,
+    FAR,
+    FBM,
+    GROOVES,
+    INTERSECT,
+    KIND,
+    MIRROR,
+    NOISE_COLUMNS,
+    ON_TOP,
+    OPERATION,
+    PARAM,
+    PART,
+    PARTS,
+    PLANAR,
+    PLANE,
+    PRIMITIVE_COLUMNS,
+    RELIEF,
+    RELIEF_COLUMNS,
+    REPEATS,
+    REVOLVE,
+    RIDGED,
+    ROTATION,
+    ROUNDING,
+    SIDES,
+    SPHERE,
+    SUBTRACT,
+    SUPERQUADRIC,
+    TABLE,
+    TORUS,
+    UNION,
 )  # fmt: skip
-PRIMITIVE_COLUMNS = 24
-# Noise kinds (column 0 of `Field.noises`).
-FBM, RIDGED, BILLOW, CRACKS, GROOVES, DIMPLES = range(6)
-NOISE_COLUMNS = 12  # kind, frequency, amplitude, octaves, gain, offset xyz, region frequency, region bias, axis, 0
-# Decal mappings (column 0 of `Field.decal_rows`).
-PLANAR, CYLINDRICAL = range(2)
-DECAL_COLUMNS = 20  # mapping, amplitude, repeat u, repeat v, center xyz, rotation (9), window u, window v, depth, 0
 
-FAR = 1e3
+BINS = 24  # of a field of many primitives, along each axis
+BIN_REACH = 1.2  # the bins span [-BIN_REACH, BIN_REACH]^3
 
 
 class Field(NamedTuple):
@@ -42,6 +77,11 @@ class Field(NamedTuple):
         noises: (m, NOISE_COLUMNS) displacement along the normal.
         decals: (d, side, side) heights in [0, 1] of ornaments and lettering.
         decal_rows: (d, DECAL_COLUMNS) where and how deep each decal is pressed.
+        maps: (r, side, side) float32 heights in [0, 1], tiles that repeat; see `maquette.geometry.field_relief`.
+        cells: (r, side, side) uint8 ids of what the maps show, 0 between.
+        reliefs: (k, RELIEF_COLUMNS) how a map lies on primitives.
+        first: (bins + 1,) where the list of each bin starts in `near`; one bin that spans everything, or BINS^3.
+        near: rows of primitives that matter in a bin, in order.
         warp: twist (rad per unit y), bend (rad per unit y), taper (per unit y), wobble amplitude, wobble
             frequency, bound of the displacement.
     """
@@ -51,7 +91,19 @@ class Field(NamedTuple):
     noises: np.ndarray
     decals: np.ndarray
     decal_rows: np.ndarray
+    maps: np.ndarray
+    cells: np.ndarray
+    reliefs: np.ndarray
+    first: np.ndarray
+    near: np.ndarray
     warp: np.ndarray
+
+    def only(self, begin: int, end: int) -> "Field":
+        """Of some of its primitives, without bins."""
+        count = end - begin
+        return self._replace(
+            primitives=self.primitives[begin:end].copy(), first=np.array([0, count]), near=np.arange(count)
+        )
 
 
 @njit(cache=True, inline="always")
@@ -246,11 +298,44 @@ def _smooth_min(p: float, q: float, k: float, chamfer: float) -> float:
     return min(p, q) - 0.25 * k * h * h
 
 
+@njit(cache=True, inline="always")
+def _local(row: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """A point in the frame of a primitive."""
+    x = (abs(x) if row[MIRROR] > 0.0 else x) - row[CENTER]
+    y -= row[CENTER + 1]
+    z -= row[CENTER + 2]
+    return (
+        row[ROTATION] * x + row[ROTATION + 1] * y + row[ROTATION + 2] * z,
+        row[ROTATION + 3] * x + row[ROTATION + 4] * y + row[ROTATION + 5] * z,
+        row[ROTATION + 6] * x + row[ROTATION + 7] * y + row[ROTATION + 8] * z,
+    )
+
+
+@njit(cache=True, inline="always")
+def _distance(field: Field, row: np.ndarray, x: float, y: float, z: float) -> float:
+    """Field of one primitive, its relief included, at a point in its frame."""
+    distance = _primitive(int(row[KIND]), row, field.tables, x, y, z) - row[ROUNDING]
+    if row[RELIEF] > 0.0 and abs(distance) < 2.0 * field.reliefs[int(row[RELIEF]) - 1, 2] + 0.04:
+        distance -= raised(row, field.reliefs, field.maps, x, y, z)
+    return distance
+
+
+@njit(cache=True, inline="always")
+def _bin(field: Field, x: float, y: float, z: float) -> int:
+    """The bin that holds a point of the straight solid, or the one next to it."""
+    if field.first.shape[0] == 2:
+        return 0
+    scale = BINS / (2.0 * BIN_REACH)
+    i = min(max(int((x + BIN_REACH) * scale), 0), BINS - 1)
+    j = min(max(int((y + BIN_REACH) * scale), 0), BINS - 1)
+    k = min(max(int((z + BIN_REACH) * scale), 0), BINS - 1)
+    return (k * BINS + j) * BINS + i
+
+
 @njit(cache=True)
-def evaluate(field: Field, x: float, y: float, z: float) -> float:
-    """Value of the field at a point: negative inside."""
+def _unwarped(warp: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Where a point of the warped solid lies in the straight one."""
     ux, uy, uz = x, y, z
-    warp = field.warp
     if warp[3] > 0.0:
         f = warp[4]
         x += warp[3] * gradient_noise(ux * f + 11.3, uy * f, uz * f)
@@ -266,35 +351,73 @@ def evaluate(field: Field, x: float, y: float, z: float) -> float:
         shrink = 1.0 / max(1.0 + warp[2] * y, 0.3)
         x *= shrink
         z *= shrink
-    value = FAR
+    return x, y, z
+
+
+@njit(cache=True)
+def evaluate(field: Field, x: float, y: float, z: float) -> float:
+    """Value of the field at a point: negative inside."""
+    x, y, z = _unwarped(field.warp, x, y, z)
+    value, before = FAR, FAR
     primitives = field.primitives
-    for n in range(primitives.shape[0]):
-        row = primitives[n]
+    here = _bin(field, x, y, z)
+    for n in range(field.first[here], field.first[here + 1]):
+        row = primitives[field.near[n]]
+        operation, k = int(row[OPERATION]), row[BLEND]
+        if operation == APART:
+            value, before = FAR, min(value, before)
+            continue
         px = abs(x) if row[MIRROR] > 0.0 else x
         dx, dy, dz = px - row[CENTER], y - row[CENTER + 1], z - row[CENTER + 2]
-        operation, k = int(row[OPERATION]), row[BLEND]
         # The bounding sphere says when a primitive can't change the value: most of them, at most points.
         away = sqrt(dx * dx + dy * dy + dz * dz) - row[BOUND]
         if operation == UNION and away > 0.0 and away > value + k:
             continue
         if operation == SUBTRACT and away > 0.0 and -away < value - k:
             continue
-        lx = row[ROTATION] * dx + row[ROTATION + 1] * dy + row[ROTATION + 2] * dz
-        ly = row[ROTATION + 3] * dx + row[ROTATION + 4] * dy + row[ROTATION + 5] * dz
-        lz = row[ROTATION + 6] * dx + row[ROTATION + 7] * dy + row[ROTATION + 8] * dz
-        distance = _primitive(int(row[KIND]), row, field.tables, lx, ly, lz) - row[ROUNDING]
+        lx, ly, lz = _local(row, x, y, z)
+        distance = _distance(field, row, lx, ly, lz)
         if operation == UNION:
             value = _smooth_min(value, distance, k, row[CHAMFER])
         elif operation == SUBTRACT:
             value = -_smooth_min(-value, distance, k, row[CHAMFER])
         else:
             value = -_smooth_min(-value, -distance, k, row[CHAMFER])
-    if abs(value) < warp[5]:
+    value = min(value, before)
+    if abs(value) < field.warp[5]:
         for n in range(field.noises.shape[0]):
             value -= _displacement(field.noises[n], x, y, z)
         for n in range(field.decal_rows.shape[0]):
             value -= _pressed(field.decals[n], field.decal_rows[n], x, y, z)
     return value
+
+
+@njit(cache=True)
+def part_at(field: Field, x: float, y: float, z: float) -> int:
+    """The `PART` of the primitive that a point near the surface belongs to; where two blend, of the nearer one."""
+    x, y, z = _unwarped(field.warp, x, y, z)
+    value, part = FAR, 0
+    before, part_before = FAR, 0
+    primitives = field.primitives
+    here = _bin(field, x, y, z)
+    for n in range(field.first[here], field.first[here + 1]):
+        row = primitives[field.near[n]]
+        operation = int(row[OPERATION])
+        if operation == APART:
+            if value < before:
+                before, part_before = value, part
+            value = FAR
+            continue
+        lx, ly, lz = _local(row, x, y, z)
+        distance = _distance(field, row, lx, ly, lz)
+        if operation == SUBTRACT:
+            distance = -distance
+        if distance < value if operation == UNION else distance > value:
+            value, part = distance, int(row[PART])
+            if row[RELIEF] > 0.0:
+                cell = cell_part(row, field.reliefs, field.cells, lx, ly, lz)
+                part = cell if cell > 0 else part
+    return part if value < before else part_before
 
 
 @njit(cache=True, parallel=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 from scipy import ndimage
 
-from maquette.geometry.field import Field, evaluate, gradient, sample_grid
+from maquette.geometry.field import Field, evaluate, gradient, part_at, sample_grid
 
 BLOCK = 4  # cells along the side of a block of empty space
 DISTANT, POINT = 0, 1  # kinds of light
@@ -72,6 +72,9 @@ class GBuffer:
         mask: (H, W) bool.
         lit: (L, H, W) bool, true where the surface faces light l and nothing stands between them.
         openness: (H, W) float32, 1 minus the cosine-weighted ambient occlusion.
+        opening: (H, W, 3) float32, unit, camera frame: the mean of the unoccluded occlusion rays; the normal where
+            all are blocked.
+        part: (H, W) uint8, the part of the object that the point belongs to, from 1.
     """
 
     normal: np.ndarray
@@ -79,6 +82,21 @@ class GBuffer:
     mask: np.ndarray
     lit: np.ndarray
     openness: np.ndarray
+    opening: np.ndarray
+    part: np.ndarray
+
+    @staticmethod
+    def empty(height: int, width: int, lights: int) -> "GBuffer":
+        """One that sees nothing."""
+        return GBuffer(
+            normal=np.zeros((height, width, 3), np.float32),
+            position=np.zeros((height, width, 3), np.float32),
+            mask=np.zeros((height, width), bool),
+            lit=np.zeros((lights, height, width), bool),
+            openness=np.zeros((height, width), np.float32),
+            opening=np.zeros((height, width, 3), np.float32),
+            part=np.zeros((height, width), np.uint8),
+        )
 
 
 def solidify(field: Field, side: int) -> Solid:
@@ -245,6 +263,8 @@ def _trace(
     mask,
     lit,
     openness,
+    opening,
+    part,
 ):
     cell = 2.0 / (grid.shape[0] - 1)
     for v in prange(height):
@@ -277,6 +297,7 @@ def _trace(
                     length = max(sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
                     nx, ny, nz = nx / length, ny / length, nz / length
             mask[v, u] = True
+            part[v, u] = part_at(field, hx, hy, hz)
             position[v, u, 0] = px + t * qx
             position[v, u, 1] = py + t * qy
             position[v, u, 2] = pz + t * qz
@@ -298,14 +319,20 @@ def _trace(
             length = sqrt(ax * ax + ay * ay + az * az)
             ax, ay, az = ax / length, ay / length, az / length
             bx, by, bz = gy * az - gz * ay, gz * ax - gx * az, gx * ay - gy * ax
-            open_rays = 0
+            open_rays, sum_x, sum_y, sum_z = 0, 0.0, 0.0, 0.0
             for n in range(rays.shape[0]):
                 lx = rays[n, 0] * ax + rays[n, 1] * bx + rays[n, 2] * gx
                 ly = rays[n, 0] * ay + rays[n, 1] * by + rays[n, 2] * gy
                 lz = rays[n, 0] * az + rays[n, 1] * bz + rays[n, 2] * gz
                 if march(grid, skip, sx, sy, sz, lx, ly, lz, 1e6) < 0.0:
                     open_rays += 1
+                    sum_x, sum_y, sum_z = sum_x + lx, sum_y + ly, sum_z + lz
             openness[v, u] = open_rays / rays.shape[0]
+            length = sqrt(sum_x * sum_x + sum_y * sum_y + sum_z * sum_z)
+            if length < 1e-6:
+                sum_x, sum_y, sum_z, length = nx, ny, nz, 1.0
+            for a in range(3):
+                opening[v, u, a] = (pose[0, a] * sum_x + pose[1, a] * sum_y + pose[2, a] * sum_z) / length
 
 
 def trace(solid: Solid, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS) -> GBuffer:
@@ -319,15 +346,9 @@ def trace(solid: Solid, view: View, lights: np.ndarray, rays: np.ndarray = OCCLU
         rays: (n, 3) unit vectors about +z that sample the occlusion, at least one.
     """
     h, w = view.height, view.width
-    buffers = GBuffer(
-        normal=np.zeros((h, w, 3), np.float32),
-        position=np.zeros((h, w, 3), np.float32),
-        mask=np.zeros((h, w), bool),
-        lit=np.zeros((len(lights), h, w), bool),
-        openness=np.zeros((h, w), np.float32),
-    )
+    buffers = GBuffer.empty(h, w, len(lights))
     _trace(
         *solid, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights, rays,
-        buffers.normal, buffers.position, buffers.mask, buffers.lit, buffers.openness,
+        buffers.normal, buffers.position, buffers.mask, buffers.lit, buffers.openness, buffers.opening, buffers.part,
     )  # fmt: skip
     return buffers

@@ -288,7 +288,7 @@ def _surface(triangles, k, u, v, d, hit):
 @njit(cache=True, parallel=True)
 def _trace(
     triangles, pose, width, height, focal, cx, cy, orthographic, lights, rays,
-    normal, position, mask, lit, openness, face, weight,
+    normal, position, mask, lit, openness, opening, face, weight,
 ):  # fmt: skip
     for y in prange(height):
         for x in range(width):
@@ -324,29 +324,30 @@ def _trace(
             # Any tangent frame will do: the set of directions is nearly isotropic.
             a = _unit((0.0, -n[2], n[1]) if abs(n[0]) < 0.7 else (n[2], 0.0, -n[0]))
             b = _cross(n, a)
-            free = 0
+            free, mx, my, mz = 0, 0.0, 0.0, 0.0
             for j in range(rays.shape[0]):
                 l = _along(_along(_along((0.0, 0.0, 0.0), rays[j, 0], a), rays[j, 1], b), rays[j, 2], n)
-                free += not _blocked(triangles, start, l, 1e6)
+                if not _blocked(triangles, start, l, 1e6):
+                    free, mx, my, mz = free + 1, mx + l[0], my + l[1], mz + l[2]
             openness[y, x] = free / rays.shape[0]
+            if mx * mx + my * my + mz * mz < 1e-12:
+                mx, my, mz = n
+            mean = _unit((mx, my, mz))
+            opening[y, x, 0], opening[y, x, 1] = _dot(right, mean), _dot(up, mean)
+            opening[y, x, 2] = _dot(backward, mean)
 
 
 def trace_mesh(
     triangles: Triangles, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS
 ) -> tuple[GBuffer, Hits]:
-    """Ray-cast a mesh; arguments and G-buffer as of `maquette.render.gbuffer.trace`."""
+    """Ray-cast a mesh; arguments and G-buffer as of `maquette.render.gbuffer.trace`, all of it one part."""
     h, w = view.height, view.width
-    buffer = GBuffer(
-        normal=np.zeros((h, w, 3), np.float32),
-        position=np.zeros((h, w, 3), np.float32),
-        mask=np.zeros((h, w), bool),
-        lit=np.zeros((len(lights), h, w), bool),
-        openness=np.zeros((h, w), np.float32),
-    )
+    buffer = GBuffer.empty(h, w, len(lights))
     hits = Hits(face=np.full((h, w), -1, np.int64), weight=np.zeros((h, w, 3), np.float32))
     _trace(
         triangles, view.camera_to_object, w, h, view.focal_px, *view.center_px, view.orthographic, lights,
-        rays, buffer.normal, buffer.position, buffer.mask, buffer.lit, buffer.openness,
+        rays, buffer.normal, buffer.position, buffer.mask, buffer.lit, buffer.openness, buffer.opening,
         hits.face, hits.weight,
     )  # fmt: skip
+    buffer.part[buffer.mask] = 1
     return buffer, hits

@@ -1,5 +1,8 @@
 """A builder of `maquette.geometry.field.Field`: primitives, profiles, noise and decals, added one by one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -8,6 +11,7 @@ from maquette.geometry import field as f
 
 TABLE_SIDE = 128
 DECAL_SIDE = 128
+BIN_MARGIN = 0.14  # of a primitive, within which it is listed: coarse grids of 32^3 still see its distance
 
 
 class Builder:
@@ -25,6 +29,10 @@ class Builder:
         self.decals: list[np.ndarray] = []
         self.decal_rows: list[np.ndarray] = []
         self.warp = np.zeros(6)
+        self.reliefs: list[np.ndarray] = []
+        self.maps: list[np.ndarray] = []
+        self.cells: list[np.ndarray] = []
+        self._part, self._grouped, self._relief = 0, False, 0
 
     def add(
         self,
@@ -50,10 +58,115 @@ class Builder:
         row[f.ROUNDING] = rounding
         row[f.BOUND] = _bound(kind, params) + rounding
         row[f.MIRROR], row[f.TABLE], row[f.CHAMFER] = mirror, table, bevel
+        row[f.PART] = self._next_part()
+        if self._relief and operation == f.UNION:
+            self.cover_row(row, self._relief)
         self.rows.append(row)
 
+    @contextmanager
+    def grouped(self) -> Iterator[None]:
+        """What is added within belongs to one part; outside of it every primitive is a part of its own.
+
+        Within another `grouped`, nothing changes: the outermost one counts.
+        """
+        outermost = not self._grouped
+        if outermost:
+            self._next_part()
+            self._grouped = True
+        yield
+        if outermost:
+            self._grouped = False
+
+    def relief(
+        self,
+        heights: np.ndarray,
+        cells: np.ndarray,
+        amplitude: float,
+        tile: float,
+        mapping: int = f.SIDES,
+        turned: bool = False,
+    ) -> int:
+        """Register a height map for surfaces; returns its number, for `covered` and `cover_row`.
+
+        Args:
+            heights: (side, side) in [0, 1], a tile that repeats.
+            cells: (side, side) uint8 ids of what it shows, 0 between.
+            amplitude: outward, of height 1, object units.
+            tile: side of a tile, object units.
+            mapping: `f.AROUND` the local y axis, `f.SIDES`, or `f.ON_TOP` along local y.
+            turned: by a right angle.
+        """
+        self.maps.append(heights.astype(np.float32))
+        self.cells.append(cells.astype(np.uint8))
+        offset = self.rng.random(2)
+        self.reliefs.append(np.array([mapping, len(self.maps) - 1, amplitude, tile, *offset, turned]))
+        return len(self.reliefs)
+
+    def cover_row(self, row: np.ndarray, relief: int) -> None:
+        """Lay a relief on a primitive."""
+        _, _, amplitude, tile, *_ = self.reliefs[relief - 1]
+        row[f.RELIEF] = relief
+        row[f.REPEATS] = max(1, round(2 * np.pi * _girth(row) / tile))
+        row[f.BOUND] += amplitude
+
+    @contextmanager
+    def covered(self, relief: int) -> Iterator[None]:
+        """What is added within has a relief on it; 0 for none."""
+        before, self._relief = self._relief, relief
+        yield
+        self._relief = before
+
+    def apart(self) -> None:
+        """What is added from here on carves and cuts itself only."""
+        self.rows.append(np.zeros(f.PRIMITIVE_COLUMNS))
+        self.rows[-1][f.OPERATION] = f.APART
+
+    def place(self, other: "Builder", scale: float, rotation: np.ndarray, shift: np.ndarray) -> None:
+        """Add what another builder holds, apart from what is there; noise, ornament and warp stay behind.
+
+        Args:
+            other: the builder.
+            scale, rotation, shift: a point p of its object goes to rotation @ (scale * p) + shift.
+        """
+        self.apart()
+        first_map, first_relief, first_table = len(self.maps), len(self.reliefs), len(self.tables)
+        self.maps += other.maps
+        self.cells += other.cells
+        self.tables += other.tables
+        for relief in other.reliefs:
+            moved = relief.copy()
+            moved[1] += first_map
+            moved[2:4] *= scale
+            self.reliefs.append(moved)
+        parts = {part: self._next_part() for part in sorted({row[f.PART] for row in other.rows})}
+        for row in other.rows:
+            for twin in _unmirrored(row):
+                twin[f.CENTER : f.CENTER + 3] = rotation @ (scale * twin[f.CENTER : f.CENTER + 3]) + shift
+                turn = twin[f.ROTATION : f.ROTATION + 9].reshape(3, 3)
+                twin[f.ROTATION : f.ROTATION + 9] = (turn @ rotation.T).ravel()
+                twin[f.PARAM : f.PARAM + (3 if twin[f.KIND] == f.SUPERQUADRIC else 4)] *= scale
+                twin[[f.BLEND, f.ROUNDING, f.BOUND]] *= scale
+                twin[f.TABLE] += first_table
+                twin[f.RELIEF] += first_relief * (twin[f.RELIEF] > 0)
+                twin[f.PART] = parts[row[f.PART]]
+                self.rows.append(twin)
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners (3,) of a box about what is there, to a grid of 32^3; zeros if nothing is."""
+        inside = np.argwhere(f.sample_grid(self.build(), 32) < 0)[:, ::-1] * (2 / 31) - 1
+        return (inside.min(0), inside.max(0)) if len(inside) else (np.zeros(3), np.zeros(3))
+
+    def _next_part(self) -> int:
+        if not self._grouped:
+            self._part = self._part % f.PARTS + 1
+        return self._part
+
     def tube(self, points: np.ndarray, radii: np.ndarray, blend: float, mirror: bool = False) -> None:
-        """A sweep: round cones between successive points (n, 3) with radii (n,)."""
+        """A sweep: round cones between successive points (n, 3) with radii (n,); one part."""
+        with self.grouped():
+            self._cones(points, radii, blend, mirror)
+
+    def _cones(self, points: np.ndarray, radii: np.ndarray, blend: float, mirror: bool) -> None:
         for p, q, a, b in zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True):
             length = float(np.linalg.norm(q - p))
             if length < 1e-6:
@@ -105,19 +218,56 @@ class Builder:
         self.decals.append(heights.astype(np.float32))
         self.decal_rows.append(row)
 
-    def build(self) -> f.Field:
-        """Pack; the displacement's bound tells where it need be evaluated at all."""
+    def build(self, binned: bool = False) -> f.Field:
+        """Pack; the displacement's bound tells where it need be evaluated at all.
+
+        Args:
+            binned: list by region which primitives matter there: for many of them. Far from all of them the value
+                is then `f.FAR`.
+        """
         reach = sum(abs(n[2]) / max(1 - n[4], 0.2) for n in self.noises) + sum(abs(d[1]) for d in self.decal_rows)
         warp = self.warp.copy()
         warp[5] = 2.0 * reach + 0.06 if reach else 0.0
+        primitives = np.stack(self.rows)
+        first, near = (
+            _bins(primitives, BIN_MARGIN + reach) if binned else ([0, len(primitives)], range(len(primitives)))
+        )
         return f.Field(
-            np.stack(self.rows),
+            primitives,
             _stack(self.tables, (2, 2), np.float32),
             _stack(self.noises, (f.NOISE_COLUMNS,), np.float64),
             _stack(self.decals, (2, 2), np.float32),
             _stack(self.decal_rows, (f.DECAL_COLUMNS,), np.float64),
+            _stack(_of_one_side(self.maps, cv2.INTER_LINEAR), (2, 2), np.float32),
+            _stack(_of_one_side(self.cells, cv2.INTER_NEAREST), (2, 2), np.uint8),
+            _stack(self.reliefs, (f.RELIEF_COLUMNS,), np.float64),
+            np.array(first),
+            np.array(near),
             warp,
         )
+
+
+def _bins(primitives: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """`Field.first` and `Field.near`: in each bin, the rows whose bounding sphere comes within a margin of it."""
+    side = 2 * f.BIN_REACH / f.BINS
+    low = -f.BIN_REACH + side * np.arange(f.BINS)
+    low[0], high = -f.FAR, low + side  # the outermost bins hold what lies beyond them
+    high[-1] = f.FAR
+    listed = []
+    for number, row in enumerate(primitives):
+        reach = row[f.BOUND] + row[f.BLEND] + margin
+        hit = np.zeros((f.BINS,) * 3, bool)
+        for sign in (1, -1) if row[f.MIRROR] else (1,):
+            center = row[f.CENTER : f.CENTER + 3] * [sign, 1, 1]
+            away = [np.maximum(np.maximum(low - c, c - high), 0) ** 2 for c in center]
+            hit |= away[2][:, None, None] + away[1][:, None] + away[0] <= reach**2
+        if row[f.OPERATION] in (f.INTERSECT, f.APART):
+            hit[:] = True
+        bins = np.flatnonzero(hit.ravel())
+        listed.append(np.stack([bins, np.full(len(bins), number)], 1))
+    pairs = np.concatenate(listed)
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    return np.searchsorted(pairs[:, 0], np.arange(f.BINS**3 + 1)), np.ascontiguousarray(pairs[:, 1])
 
 
 def rotation_to(axis: np.ndarray) -> np.ndarray:
@@ -205,6 +355,34 @@ def _soften(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blur the edge of a stencil by a random bevel and reduce it to DECAL_SIDE."""
     blurred = cv2.GaussianBlur(image.astype(np.float32) / 255, (0, 0), float(rng.uniform(2, 10)))
     return cv2.resize(blurred, (DECAL_SIDE, DECAL_SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _unmirrored(row: np.ndarray) -> list[np.ndarray]:
+    """A row as one, or, if it is mirrored, as two that are not."""
+    if not row[f.MIRROR]:
+        return [row.copy()]
+    right, left = row.copy(), row.copy()
+    right[f.MIRROR] = left[f.MIRROR] = 0
+    flip = np.diag([-1.0, 1, 1])
+    left[f.CENTER] *= -1
+    left[f.ROTATION : f.ROTATION + 9] = (flip @ row[f.ROTATION : f.ROTATION + 9].reshape(3, 3) @ flip).ravel()
+    return [right, left]
+
+
+def _of_one_side(images: list[np.ndarray], how: int) -> list[np.ndarray]:
+    """All as large as the largest."""
+    side = max((len(image) for image in images), default=0)
+    return [image if len(image) == side else cv2.resize(image, (side, side), interpolation=how) for image in images]
+
+
+def _girth(row: np.ndarray) -> float:
+    """About the largest radius of a primitive around its local y."""
+    kind, a, b, c = int(row[f.KIND]), *row[f.PARAM : f.PARAM + 3]
+    if kind in (f.ELLIPSOID, f.SUPERQUADRIC, f.BOX):
+        return (a + c) / 2
+    if kind in (f.CONE, f.CAPSULE):
+        return max(a, b)
+    return 0.5 * a if kind in (f.REVOLVE, f.EXTRUDE) else a
 
 
 def _bound(kind: int, p: tuple[float, ...]) -> float:

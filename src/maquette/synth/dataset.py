@@ -19,10 +19,16 @@ from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.render.gbuffer import GBuffer, View, trace
 from maquette.synth.shapes import sample_solid
-from maquette.synth.views import lights_to_camera, sample_lights, sample_view
+from maquette.synth.views import lights_to_camera, sample_lights, shape_view
 
 SHAPES_PER_SHARD = 8
-FORMAT = 2  # raise it when the same manifest would give other bytes
+FORMAT = 3  # raise it when the same manifest would give other bytes
+IMAGES = {"normal": (2,), "depth": (), "lit": (), "openness": (), "opening": (2,), "part": ()}  # the values of a pixel
+
+
+def image_keys(format: int) -> list[str]:
+    """Which images the shards of a format hold."""
+    return [key for key in IMAGES if format >= 3 or key not in ("opening", "part")]
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def shard_fault(path: Path, spec: DatasetSpec, number: int) -> str:
     """What is wrong with a shard, as far as its header and its length tell; empty if nothing is."""
     shapes = min(SHAPES_PER_SHARD, spec.count - number * SHAPES_PER_SHARD)
     image = (shapes * spec.views, spec.size_px, spec.size_px)
-    expected = {key: [*image, 2] if key == "normal" else [*image] for key in ("normal", "depth", "lit", "openness")}
+    expected = {key: [*image, *IMAGES[key]] for key in image_keys(spec.format)}
     try:
         with safe_open(path, framework="np") as file:  # refuses a file whose length isn't what its header says
             found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
@@ -159,18 +165,19 @@ def make_shard(spec: DatasetSpec, number: int) -> dict[str, np.ndarray]:
         solid, family = sample_solid(spec.seed, index, spec.detail)
         rng = np.random.default_rng([spec.seed, index, 1])
         for _ in range(spec.views):
-            view = sample_view(rng, solid.grid, family, spec.size_px)
+            view = shape_view(rng, solid.grid, family, spec.size_px)
             lights = sample_lights(rng, view)
             rows.append(pack(trace(solid, view, lights), view, lights_to_camera(lights, view)))
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
 def pack(buffer: GBuffer, view: View, lights: np.ndarray) -> dict[str, np.ndarray]:
-    """A G-buffer in 10 bytes a pixel.
+    """A G-buffer in 13 bytes a pixel.
 
     Keys: `normal` (H, W, 2) int16, octahedral, camera frame; `depth` (H, W) float32 along -z, 0 outside the
-    mask; `lit` (H, W) uint8, bit l for light l; `openness` (H, W) uint8; `lights` (8, 4) camera frame;
-    `camera` (5,): focal_px, center x, center y, orthographic, distance of the camera to the origin.
+    mask; `lit` (H, W) uint8, bit l for light l; `openness` (H, W) uint8; `opening` (H, W, 2) int8, as
+    the normal; `part` (H, W) uint8, 0 outside the mask; `lights` (8, 4) camera frame; `camera` (5,): focal_px,
+    center x, center y, orthographic, distance of the camera to the origin.
     """
     bits = (buffer.lit * (1 << np.arange(len(buffer.lit), dtype=np.uint8))[:, None, None]).sum(0)
     distance = float(view.camera_to_object[:, 3] @ view.camera_to_object[:, 2])
@@ -179,15 +186,17 @@ def pack(buffer: GBuffer, view: View, lights: np.ndarray) -> dict[str, np.ndarra
         "depth": np.where(buffer.mask, -buffer.position[..., 2], 0).astype(np.float32),
         "lit": bits.astype(np.uint8),
         "openness": np.round(buffer.openness * 255).astype(np.uint8),
+        "opening": octahedral_encode(buffer.opening, np.int8),
+        "part": buffer.part,
         "lights": lights.astype(np.float32),
         "camera": np.array([view.focal_px, *view.center_px, view.orthographic, distance], np.float32),
     }
 
 
-def octahedral_encode(normal: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 3) as int16 pairs (Meyer et al. 2010); zero vectors become (0, 0)."""
+def octahedral_encode(normal: np.ndarray, dtype: type = np.int16) -> np.ndarray:
+    """Unit vectors (..., 3) as pairs of whole numbers (Meyer et al. 2010); zero vectors become (0, 0)."""
     folded = normal / np.maximum(np.abs(normal).sum(-1, keepdims=True), 1e-12)
     p, z = folded[..., :2], folded[..., 2:]
     sign = np.where(p >= 0, 1.0, -1.0)
     p = np.where(z >= 0, p, (1 - np.abs(p[..., ::-1])) * sign)
-    return np.round(p * 32767).astype(np.int16)
+    return np.round(p * np.iinfo(dtype).max).astype(dtype)

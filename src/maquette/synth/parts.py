@@ -43,7 +43,7 @@ class Parts(Builder):
         whole = self.build()
         ends = [first for _, _, first in self.begun[1:]] + [len(self.rows)]
         parts = [
-            Part(name, whole._replace(primitives=whole.primitives[first:end].copy()), albedo)
+            Part(name, whole.only(first, end), albedo)
             for (name, albedo, first), end in zip(self.begun, ends, strict=True)
             if end > first
         ]

@@ -13,7 +13,7 @@ from maquette.synth.dataset import pack
 from maquette.synth.photo import photograph
 from maquette.synth.shapes import sample_solid
 from maquette.synth.shards import unpack
-from maquette.synth.views import lights_to_camera, sample_lights, sample_view
+from maquette.synth.views import lights_to_camera, sample_lights, shape_view
 
 COLUMNS = 20
 GAP_PX = 2
@@ -59,7 +59,7 @@ def _tile(seed: int, index: int, size_px: int, generator: torch.Generator) -> UI
     """One sample; the generator draws its material, its light and its camera."""
     solid, family = sample_solid(seed, index)
     rng = np.random.default_rng([seed, index, 1])  # as a dataset's first view
-    view = sample_view(rng, solid.grid, family, size_px)
+    view = shape_view(rng, solid.grid, family, size_px)
     lights = sample_lights(rng, view)
     row = pack(trace(solid, view, lights), view, lights_to_camera(lights, view))
     surfaces = unpack({key: torch.from_numpy(value)[None] for key, value in row.items()})

@@ -11,9 +11,13 @@ from skimage import measure
 from maquette.geometry import field as f
 from maquette.render.gbuffer import Solid, solidify
 from maquette.synth.builder import Builder, lettering, ornament, random_rotation
-from maquette.synth.families import FAMILIES
+from maquette.synth.expanses import EXPANSES, cover, cut
+from maquette.synth.families import CLASSIC, Families
 
 GRID_SIDE = 128
+BINNED = 12  # fields of more primitives than this list them by region
+MESH_FORMAT = 2  # raise it when `sample_mesh` would give other meshes
+FAMILIES: Families = CLASSIC | EXPANSES
 
 
 def add_detail(b: Builder, amount: float) -> None:
@@ -49,34 +53,59 @@ def add_detail(b: Builder, amount: float) -> None:
             b.decal(art, f.PLANAR, height, (half, half), rotation=random_rotation(r), depth=-0.05)
 
 
-def sample_field(seed: int, index: int, detail: float | None = None) -> tuple[f.Field, str]:
+def sample_field(
+    seed: int, index: int, detail: float | None = None, families: Families | None = None
+) -> tuple[f.Field, str]:
     """Draw a field and the name of its family.
 
     Args:
         seed, index: the same pair gives the same field.
         detail: amount of surface detail in [0, 1]; `None` draws it (a fifth of the shapes have none).
+        families: what is drawn from; all of them by default. `CLASSIC` gives what it has always given.
     """
+    families = FAMILIES if families is None else families
     rng = np.random.default_rng([seed, index])
-    names = list(FAMILIES)
-    odds = np.array([FAMILIES[n][1] for n in names])
+    names = list(families)
+    odds = np.array([families[n][1] for n in names])
     name = str(rng.choice(names, p=odds / odds.sum()))
     b = Builder(rng)
-    FAMILIES[name][0](b)
+    families[name][0](b)
+    classic = families is CLASSIC
+    if name in CLASSIC and not classic:
+        _change(b)
     drawn = 0.0 if rng.random() < 0.2 else float(rng.uniform(0.3, 1.0))
-    add_detail(b, drawn if detail is None else detail)
+    amount = drawn if detail is None else detail
+    if name in CLASSIC:
+        add_detail(b, amount)
+        _warp(b)
+    return b.build(binned=not classic and len(b.rows) > BINNED), name
+
+
+def _change(b: Builder) -> None:
+    """What any family gains: cuts, and height maps on its parts."""
+    if b.rng.random() < 0.25:
+        cut(b)
+    if b.rng.random() < 0.3:
+        cover(b, 0.6)
+
+
+def _warp(b: Builder) -> None:
+    """Twist, taper and wobble, some of the time."""
+    rng = b.rng
     if rng.random() < 0.3:
         b.warp[0] = rng.normal(0, 0.8)
     if rng.random() < 0.2:
         b.warp[2] = rng.uniform(-0.5, 0.5)
     if rng.random() < 0.25:
         b.warp[3], b.warp[4] = rng.uniform(0.02, 0.1), rng.uniform(1, 2.5)
-    return b.build(), name
 
 
-def sample_solid(seed: int, index: int, detail: float | None = None, side: int = GRID_SIDE) -> tuple[Solid, str]:
+def sample_solid(
+    seed: int, index: int, detail: float | None = None, side: int = GRID_SIDE, families: Families | None = None
+) -> tuple[Solid, str]:
     """`sample_field`, sampled and reduced to one connected piece; redrawn until something is there."""
     for attempt in range(20):
-        field, name = sample_field(seed, index + attempt * 1_000_003, detail)
+        field, name = sample_field(seed, index + attempt * 1_000_003, detail, families)
         solid = solidify(field, side)
         if (solid.grid < 0).mean() > 0.004:
             return solid, name
@@ -84,8 +113,8 @@ def sample_solid(seed: int, index: int, detail: float | None = None, side: int =
 
 
 def sample_mesh(seed: int, index: int = 0, side: int = GRID_SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """A shape as a triangle mesh: vertices (n, 3) in the object frame and faces (m, 3), outward."""
-    solid, _ = sample_solid(seed, index, side=side)
+    """A shape of the classic families as a mesh: vertices (n, 3), object frame, and faces (m, 3), outward."""
+    solid, _ = sample_solid(seed, index, side=side, families=CLASSIC)
     return grid_mesh(solid.grid)
 
 

@@ -11,14 +11,11 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.synth.dataset import SHAPES_PER_SHARD, read_manifest, shard_path
+from maquette.synth.dataset import SHAPES_PER_SHARD, image_keys, read_manifest, shard_path
 from maquette.synth.surfaces import Surfaces
 from maquette.synth.views import LIGHTS
 from maquette.synth.windows import draw_box, place, resample, stack
 from maquette.types import Camera
-
-_IMAGES = ("normal", "depth", "lit", "openness")
-_KEYS = (*_IMAGES, "lights", "camera")
 
 
 class ShapeData:
@@ -47,10 +44,11 @@ class ShapeData:
     def batch(self, indices: list[int], factor: int = 1) -> Surfaces:
         """G-buffers by number, averaged over squares of `factor` pixels."""
         per_shard = SHAPES_PER_SHARD * self.spec.views
-        rows: dict[str, list[np.ndarray]] = {key: [] for key in _KEYS}
+        keys = [*image_keys(self.spec.format), "lights", "camera"]
+        rows: dict[str, list[np.ndarray]] = {key: [] for key in keys}
         for index in indices:
             file = self._files[index // per_shard]
-            for key in _KEYS:
+            for key in keys:
                 rows[key].append(file.get_slice(key)[index % per_shard])
         arrays = {key: torch.from_numpy(np.stack(values)) for key, values in rows.items()}
         surfaces = unpack(arrays)
@@ -58,17 +56,17 @@ class ShapeData:
 
     def windows(self, indices: list[int], size_px: int, rng: np.random.Generator) -> Surfaces:
         """A random window of each of these G-buffers, see `maquette.synth.windows.draw_box`, `size_px` wide."""
-        parts = []
+        parts, images = [], image_keys(self.spec.format)
         for index in indices:
             shard, row = divmod(index, SHAPES_PER_SHARD * self.spec.views)
             file = self._files[shard]
             box = draw_box(rng, file.get_slice("depth")[row] > 0, size_px)
-            arrays = {key: torch.from_numpy(file.get_slice(key)[row])[None] for key in _KEYS}
+            arrays = {key: torch.from_numpy(file.get_slice(key)[row])[None] for key in (*images, "lights", "camera")}
             if box.side > self.spec.size_px:
                 parts.append(place(unpack(arrays), box, size_px))
                 continue
             rows, columns = slice(box.top, box.top + box.side), slice(box.left, box.left + box.side)
-            for key in _IMAGES:
+            for key in images:
                 arrays[key] = arrays[key][:, rows, columns]
             arrays["camera"] = arrays["camera"] - torch.tensor([0.0, box.left, box.top, 0, 0])
             parts.append(resample(unpack(arrays), size_px))
@@ -105,15 +103,28 @@ def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
         lit=mean(surfaces.lit) * mask,
         openness=mean(surfaces.openness) * mask,
         opening=unit(mean(surfaces.opening), 1) * mask,
-        part=surfaces.part[..., corner, corner] * mask,
+        part=_nearest(surfaces.part, factor) * mask,
     )
 
 
+def _nearest(part: Tensor, factor: int) -> Tensor:
+    """The part in the middle of each square; where nothing is seen there, another one of the square."""
+    height, width = part.shape[2] // factor, part.shape[3] // factor
+    middle = part[:, :, factor // 2 :: factor, factor // 2 :: factor][:, :, :height, :width]
+    return torch.where(middle > 0, middle, F.max_pool2d(part, factor))
+
+
 def unpack(arrays: dict[str, Tensor]) -> Surfaces:
-    """Decode what `maquette.synth.dataset.pack` stored."""
+    """Decode what `maquette.synth.dataset.pack` stored.
+
+    Formats 1 and 2 know no opening and no parts: the opening is the normal, all parts are 0.
+    """
     depth = arrays["depth"]
     mask = (depth > 0)[:, None].float()
     normal = octahedral_decode(arrays["normal"].float() / 32767).permute(0, 3, 1, 2) * mask
+    opening = normal
+    if "opening" in arrays:
+        opening = octahedral_decode(arrays["opening"].float() / 127).permute(0, 3, 1, 2) * mask
     focal, cx, cy, orthographic, distance = (c.reshape(-1, 1, 1) for c in arrays["camera"].unbind(1))
     side = arrays["depth"].shape[1]
     centres = torch.arange(side) + 0.5
@@ -132,9 +143,9 @@ def unpack(arrays: dict[str, Tensor]) -> Surfaces:
         mask=mask,
         lit=bits.float(),
         openness=arrays["openness"][:, None].float() / 255,
-        opening=normal,
-        part=torch.zeros_like(mask),
         lights=arrays["lights"],
+        opening=opening,
+        part=arrays["part"][:, None].float() if "part" in arrays else torch.zeros_like(mask),
     )
 
 

@@ -5,10 +5,22 @@ from math import radians, sin, tan
 import numpy as np
 
 from maquette.render.gbuffer import DISTANT, POINT, View
+from maquette.synth.expanses import EXPANSES
 
 LIGHTS = 8  # two distant, one frontal, one near point, four samples of one area light
 AREA_SAMPLES = 4
 _HOLLOW = ("pottery", "scooped", "relief")  # families that are worth looking into from above
+
+
+def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
+    """A square view of a shape of any family: an object at a random scale, or a frame that an expanse fills.
+
+    Objects are half as wide as the frame up to as wide; one in eight is a close-up.
+    """
+    if family in EXPANSES:
+        return expanse_view(rng, size_px, family == "clutter")
+    points = surface_points(grid)
+    return frame(rng, points, _pose(rng, family), size_px, fill=(0.5, 0.99))
 
 
 def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
@@ -21,6 +33,11 @@ def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px
 
 def random_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> View:
     """The same of points (n, 3) on the surface."""
+    return frame(rng, points, _pose(rng, family), size_px)
+
+
+def _pose(rng: np.random.Generator, family: str) -> np.ndarray:
+    """The camera's right, up and backward, as columns."""
     backward = _direction(rng, family)
     up = np.array([0.0, 1.0, 0.0]) if abs(backward[1]) < 0.99 else np.array([0.0, 0.0, 1.0])
     right = np.cross(up, backward)
@@ -28,10 +45,52 @@ def random_view(rng: np.random.Generator, points: np.ndarray, family: str, size_
     up = np.cross(backward, right)
     roll = rng.uniform(-np.pi, np.pi) if rng.random() < 0.12 else rng.normal(0, 0.12)
     right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
-    return frame(rng, points, np.stack([right, up, backward], 1), size_px)
+    return np.stack([right, up, backward], 1)
 
 
-def frame(rng: np.random.Generator, points: np.ndarray, rotation: np.ndarray, size_px: int) -> View:
+def expanse_view(rng: np.random.Generator, size_px: int, standing: bool) -> View:
+    """A square view of the plane y = 0 that sees nothing beyond 0.94 of the cube, tilted by up to 50 degrees.
+
+    Args:
+        rng: draws it.
+        size_px: side of the image.
+        standing: things stand on the plane: from further away, tilted by 15 to 55 degrees.
+    """
+    while True:
+        tilt = radians(rng.uniform(15, 55) if standing else float(np.clip(abs(rng.normal(0, 20)), 0, 50)))
+        azimuth, roll = rng.uniform(-np.pi, np.pi, 2)
+        backward = np.array([sin(tilt) * np.sin(azimuth), np.cos(tilt), sin(tilt) * np.cos(azimuth)])
+        right = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
+        up = np.cross(backward, right)
+        roll = rng.normal(0, 0.1) if standing else roll
+        right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
+        orthographic = bool(rng.random() < 0.1)
+        half = tan(radians(float(np.exp(rng.uniform(np.log(4), np.log(55))))) / 2)
+        target = np.array([rng.uniform(-0.3, 0.3), 0.0, rng.uniform(-0.3, 0.3)])
+        # Where the corners of the frame meet the plane, for a camera at a distance of 1 from the target.
+        aside = np.array([(x, y) for x in (-half, half) for y in (-half, half)]) @ np.stack([right, up])
+        along = np.broadcast_to(-backward, aside.shape) if orthographic else aside - backward
+        if along[:, 1].max() > -0.2:
+            continue
+        start = aside if orthographic else backward
+        feet = start - along * (start[..., 1:2] / along[:, 1:2])
+        room = np.where(feet > 0, 0.94 - target, 0.94 + target)[:, ::2] / np.abs(feet[:, ::2]).clip(1e-9)
+        distance = float(room.min()) * rng.uniform(0.75 if standing else 0.45, 1.0)
+        if not orthographic and distance * backward[1] < 0.5:  # too near to what rises from the plane
+            continue
+        focal_px = size_px / 2 / (half * distance if orthographic else half)
+        position = target + (4.0 if orthographic else distance) * backward
+        pose = np.concatenate([np.stack([right, up, backward], 1), position[:, None]], 1)
+        return View(pose, size_px, size_px, float(focal_px), (size_px / 2, size_px / 2), orthographic)
+
+
+def frame(
+    rng: np.random.Generator,
+    points: np.ndarray,
+    rotation: np.ndarray,
+    size_px: int,
+    fill: tuple[float, float] | None = None,
+) -> View:
     """A square view of points with a margin, or, one time in ten, a close-up of a part of them.
 
     Fields of view run from 4 to 60 degrees (log-uniform), one camera in ten is orthographic.
@@ -41,6 +100,7 @@ def frame(rng: np.random.Generator, points: np.ndarray, rotation: np.ndarray, si
         points: (n, 3), on the surface.
         rotation: (3, 3), the camera's right, up and backward as columns.
         size_px: side of the image.
+        fill: the share of the frame that the points take, drawn from this range, instead of the margin.
     """
     center = (points.min(0) + points.max(0)) / 2
     radius = float(np.linalg.norm(points - center, axis=1).max())
@@ -51,14 +111,15 @@ def frame(rng: np.random.Generator, points: np.ndarray, rotation: np.ndarray, si
     local = (points - pose[:, 3]) @ pose[:, :3]
     flat = local[:, :2] if orthographic else local[:, :2] / -local[:, 2:]
     low, high = flat.min(0), flat.max(0)
-    margin = rng.uniform(0.01, 0.16)
+    margin = rng.uniform(0.01, 0.16) if fill is None else (1 / rng.uniform(*fill) - 1) / 2
     extent = float((high - low).max()) * (1 + 2 * margin)
     middle = (low + high) / 2
     if rng.random() < 0.1:  # a close-up: the object leaves the frame
         middle = flat[int(rng.integers(len(flat)))] * 0.5 + middle * 0.5
         extent *= rng.uniform(0.3, 0.7)
     focal = size_px / extent
-    middle = middle + rng.uniform(-1, 1, 2) * min(0.02, margin / (1 + 2 * margin)) * extent
+    room = margin / (1 + 2 * margin)
+    middle = middle + rng.uniform(-1, 1, 2) * (min(0.02, room) if fill is None else 0.95 * room) * extent
     center_px = (size_px / 2 - middle[0] * focal, size_px / 2 + middle[1] * focal)
     return View(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
 

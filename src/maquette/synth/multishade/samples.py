@@ -25,7 +25,7 @@ from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.materials import Material, sample_material
 from maquette.synth.multishade.spec import MATERIALS, MultiShadeSpec, sample_key, view_name
 from maquette.synth.photo import Surfaces, expose, shade
-from maquette.synth.shapes import sample_solid
+from maquette.synth.shapes import CLASSIC, sample_solid
 from maquette.synth.shards import coarsen
 from maquette.synth.views import frame, lights_to_camera, random_view, sample_lights, surface_points
 from maquette.types import NormalMap
@@ -100,8 +100,8 @@ def make_samples(
 
 
 def shape(spec: MultiShadeSpec, number: int) -> Shape:
-    """The procedural shape of that number, the same as of `maquette dataset shapes` with the seed."""
-    solid, family = sample_solid(spec.seed, number, spec.detail)
+    """The procedural shape of that number, of the classic families."""
+    solid, family = sample_solid(spec.seed, number, spec.detail, families=CLASSIC)
     return Shape(solid, surface_points(solid.grid), family)
 
 
@@ -167,6 +167,8 @@ def to_surfaces(buffer: GBuffer, view: View, lights: np.ndarray) -> Surfaces:
         opening=_first(buffer.normal),
         part=torch.zeros_like(mask),
         lights=torch.from_numpy(lights_to_camera(lights, view)).float()[None],
+        opening=_first(buffer.opening),
+        part=torch.from_numpy(buffer.part)[None, None].float(),
     )
 
 
