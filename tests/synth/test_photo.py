@@ -65,8 +65,6 @@ def ball() -> Surfaces:
         opening=normal,
         part=torch.zeros_like(mask),
         lights=lights,
-        opening=normal,
-        part=mask,
     )
 
 

@@ -61,8 +61,6 @@ def balls() -> Surfaces:
         opening=normal,
         part=(x > 0).float()[None, None].expand(6, 1, 16, 16).contiguous(),
         lights=lights[None].expand(6, -1, -1).contiguous(),
-        opening=normal,
-        part=mask.contiguous(),
     )
 
 

@@ -87,7 +87,6 @@ def coarsen(surfaces: Surfaces, factor: int) -> Surfaces:
     resolves, as noise in both the photo and the truth.
     """
     covered = F.avg_pool2d(surfaces.mask, factor)
-    corner = slice(factor // 2, None, factor)
 
     def mean(values: Tensor) -> Tensor:
         return F.avg_pool2d(values * surfaces.mask, factor) / covered.clamp_min(1e-6)
