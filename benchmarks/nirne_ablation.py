@@ -1,10 +1,10 @@
-"""NiRNE's ablations at equal compute: without the noise stream, without stage two, without detailed shapes.
+"""What each part of NiRNE is worth: the pretrained encoder, the noise stream, stage two, edges in the loss, detail.
 
-    python benchmarks/nirne_ablation.py [--quick] [--json] [--steps N] [--run runs/ablation]
+    python benchmarks/nirne_ablation.py [--quick] [--json] [--steps N] [--run runs/ablation] [--data ../shared/data]
 
-Every variant gets the same number of floating-point operations (counted, not timed), at half the width of the
-shipped network and 64 px, and is scored on the same photos of held-out shapes: NE, the mean angle, and SNE, the
-mean where the true normals bend. Each is a ratio to the full method in the same run; below 1 is better than it.
+Every variant sees the same number of photos, at 64 px, with the shipped network's size, and is scored on the same photos
+of held-out shapes: NE, the mean angle, and SNE, the mean where the true normals bend. With `--data`, also on real photos
+and on the validation set, at 128 px. Each is a ratio to the full method in the same run; below 1 is better than it.
 """
 
 import argparse
@@ -16,21 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from jaxtyping import Float
+from torch import Tensor
 
 from maquette.losses import angle, masked_mean
-from maquette.nets.nirne import NiRNE, NiRNEConfig
+from maquette.nets.encoder import published_weights
+from maquette.nets.nirne import PRESETS, NiRNE
 from maquette.synth.dataset import DatasetSpec, generate
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import make_batch
-from maquette.train.config import Phase, TrainConfig
-from maquette.train.nirne import bend, train
+from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.nirne import fresh_weights, train
 
 SIDE = 64
-NET = NiRNEConfig((16, 40, 80, 128), (1, 2, 2, 2), (16, 32, 48), size_px=SIDE)
-TINY = NiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=SIDE)
-STAGE_TWO = 0.15  # of the compute
+NET = replace(PRESETS["small"], size_px=SIDE)
+TINY = replace(PRESETS["tiny"], size_px=SIDE)
+STAGE_TWO = 0.15  # of the steps
 BENT = 0.25  # `bend` above this is an edge, about 15 degrees a pixel
+REAL = ("diligent", "luces", "validation")
 
 
 def main() -> int:
@@ -38,78 +41,64 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a rehearsal of seconds: its numbers mean nothing")
     parser.add_argument("--json", action="store_true", help="print ratios only")
-    parser.add_argument("--steps", type=int, default=2000, help="of the full method, both stages")
+    parser.add_argument("--steps", type=int, default=1500, help="of every variant, 16 photos each")
     parser.add_argument("--run", type=Path, default=Path("runs/ablation"), help="data sets and checkpoints")
+    parser.add_argument("--data", type=Path, help="folder of the real photos; without it they aren't scored")
     parser.add_argument("--variants", nargs="*", help="only these; the others are read from the run folder if done")
     options = parser.parse_args()
-    net, steps, shapes = (TINY, 12, 8) if options.quick else (NET, options.steps, 160)
+    steps, shapes = (8, 8) if options.quick else (options.steps, 160)
     root = options.run / ("quick" if options.quick else f"{steps}")
-    specs = {
-        "shapes": DatasetSpec(shapes, 0, size_px=SIDE),
-        "plain": DatasetSpec(shapes, 0, size_px=SIDE, detail=0.0),
-        "sharp": DatasetSpec(max(shapes // 4, 8), 1, size_px=SIDE, detail=1.0),
-        "held-out": DatasetSpec(max(shapes // 8, 8), 900_000, views=4, size_px=SIDE),
-    }
-    folders = {name: options.run / f"{name}-{spec.count}" for name, spec in specs.items()}
-    for name, spec in specs.items():
-        generate(folders[name], spec)
-        print(f"data: {folders[name]}", file=sys.stderr)
+    folders = _data(options.run, shapes)
     scores = {}
-    for name, config in variants(net, steps).items():
+    for name, config in variants(options.quick, steps).items():
         target = root / name / "scores.json"
         if not target.exists() and (options.variants is None or name in options.variants):
-            trained = train(config, folders, root / name, report=_progress(name, config.steps))
-            target.write_text(json.dumps(score(trained, folders["held-out"])))
+            random = options.quick or name == "random_encoder"
+            initial = fresh_weights(config, None if random else published_weights(config.net.encoder))
+            trained = train(config, folders, root / name, init=initial, report=_progress(name, config.steps))
+            found = score(trained, folders["held-out"]) | (_real(trained, options.data) if options.data else {})
+            target.write_text(json.dumps(found))
         if target.exists():
             scores[name] = json.loads(target.read_text())
     if options.json:
         full = scores["full"]
-        ratios = {f"{name}_{key}": value[key] / full[key] for name, value in scores.items() for key in ("ne", "sne")}
-        print(json.dumps(ratios))
+        print(json.dumps({f"{n}_{key}": value / full[key] for n, row in scores.items() for key, value in row.items()}))
         return 0
-    print("| variant | NE, deg | SNE, deg |\n|---|---|---|")
-    for name, value in scores.items():
-        print(f"| {name.replace('_', ' ')} | {value['ne']:.2f} | {value['sne']:.2f} |")
+    print("\n".join(table(scores)))
     return 0
 
 
-def variants(net: NiRNEConfig, steps: int) -> dict[str, TrainConfig]:
-    """The four runs, with as many steps as make their compute equal."""
-    single = replace(net, noisy_channels=(0, 0, 0))
-    first = round(steps * (1 - STAGE_TWO))
-    second = steps - first
-    # Stage two's backward pass stops at the frozen weights, so its steps are cheaper.
-    budget = first * flops(net) + second * flops(net, stage=2)
-    alone = Phase(SIDE, round(budget / flops(net)), 16, 5e-4, 2e-5)
-    one = replace(alone, steps=first)
-    two = Phase(SIDE, second, 16, 1e-4, 1e-5, stage=2, data="sharp")
-    without = replace(alone, steps=round(budget / flops(single)))
+def variants(quick: bool, steps: int) -> dict[str, TrainConfig]:
+    """The full method, and what it is without one part of it."""
+    net = TINY if quick else NET
+    phase = GuidedPhase(SIDE, steps, 16, 1e-3, 1e-5)
+    first = replace(phase, steps=round(steps * (1 - STAGE_TWO)))
+    second = replace(phase, steps=steps - first.steps, lr=1e-4, stage=2, data="sharp")
+    full = TrainConfig(net, (phase,), bf16=not quick)
     return {
-        "full": TrainConfig(net, (one, two)),
-        "no_noise_stream": TrainConfig(single, (without,)),
-        "no_stage_two": TrainConfig(net, (alone,)),
-        "no_detailed_shapes": TrainConfig(net, (replace(one, data="plain"), replace(two, data="plain"))),
+        "full": full,
+        "random_encoder": full,
+        "no_noise_stream": replace(full, net=replace(net, noisy_channels=(0, 0, 0))),
+        "with_stage_two": replace(full, phases=(first, second)),
+        "no_edges_in_the_loss": replace(full, edges=0.0),
+        "no_detailed_shapes": replace(full, phases=(replace(phase, data="plain"),)),
     }
 
 
-def flops(net: NiRNEConfig, stage: int = 1) -> int:
-    """Floating-point operations of a training step on one photo."""
-    model = NiRNE(net)
-    if stage == 2:
-        model.requires_grad_(False)
-        for parameter in model.stage_two_parameters():
-            parameter.requires_grad_(True)
-    with FlopCounterMode(display=False) as counter:
-        normal, kappa = model(torch.rand(1, 3, SIDE, SIDE), torch.ones(1, 1, SIDE, SIDE))
-        (normal.sum() + kappa.sum()).backward()
-    return counter.get_total_flops()
+def table(scores: dict[str, dict[str, float]]) -> list[str]:
+    """In Markdown, degrees."""
+    columns = list(next(iter(scores.values())))
+    lines = [f"| variant | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for name, row in scores.items():
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(f'{row[key]:.2f}' for key in columns)} |")
+    return lines
 
 
 @torch.no_grad()
 def score(model: NiRNE, folder: Path) -> dict[str, float]:
     """NE and SNE in degrees over every view of a data set, in fixed photos."""
     data = ShapeData(folder)
-    phase = Phase(data.spec.size_px, 1, 16, 0, 0)
+    phase = GuidedPhase(SIDE, 1, 16, 0, 0)
     ne, sne, count = 0.0, 0.0, 0
     for step in range(max(len(data) // phase.batch, 1)):
         batch = make_batch(data, phase, 5, step)
@@ -120,6 +109,47 @@ def score(model: NiRNE, folder: Path) -> dict[str, float]:
         sne += math.degrees(float((theta * sharp).sum() / sharp.sum().clamp_min(1)))
         count += 1
     return {"ne": ne / count, "sne": sne / count}
+
+
+def bend(normal: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]) -> Tensor:
+    """In 0..1: how much the normal changes over a pixel, saturating at about 60 degrees; 0 at the silhouette."""
+    change = torch.zeros_like(mask)
+    for axis in (2, 3):
+        inner = normal.shape[axis] - 1
+        both = mask.narrow(axis, 0, inner) * mask.narrow(axis, 1, inner)
+        step = (normal.narrow(axis, 1, inner) - normal.narrow(axis, 0, inner)).square().sum(1, keepdim=True) * both
+        for side in (0, 1):  # a change counts for both of its pixels
+            here = change.narrow(axis, side, inner)
+            here.copy_(torch.maximum(here, step))
+    return change.sqrt().clamp(max=1)
+
+
+def _data(run: Path, shapes: int) -> dict[str, Path]:
+    specs = {
+        "shapes": DatasetSpec(shapes, 0, size_px=SIDE),
+        "plain": DatasetSpec(shapes, 0, size_px=SIDE, detail=0.0),
+        "sharp": DatasetSpec(max(shapes // 4, 8), 1, size_px=SIDE, detail=1.0),
+        "held-out": DatasetSpec(max(shapes // 4, 8), 900_000, views=4, size_px=SIDE),
+    }
+    folders = {name: run / f"{name}-{spec.count}" for name, spec in specs.items()}
+    for name, spec in specs.items():
+        generate(folders[name], spec)
+        print(f"data: {folders[name]}", file=sys.stderr)
+    return folders
+
+
+def _real(model: NiRNE, data: Path) -> dict[str, float]:
+    """Mean errors on photos, at twice the training size. They choose nothing: they are for the report."""
+    from maquette.bench.datasets import SETS
+    from maquette.bench.evaluate import evaluate
+    from maquette.bench.report import as_json
+    from maquette.methods.nirne import NiRNE as Method
+
+    method = Method(model, detail_px=2 * SIDE)
+    cache = Path("runs/pathtraced")
+    results = {name: evaluate(SETS[name](data, cache), {"nirne": method}, lambda _: None) for name in REAL}
+    found = as_json(results, {})["sets"]
+    return {name: float(found[name]["mean"]["nirne"]["mean"]) for name in REAL}
 
 
 def _progress(name: str, steps: int) -> Callable[[dict[str, float]], None]:
