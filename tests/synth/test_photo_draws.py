@@ -58,9 +58,9 @@ def balls() -> Surfaces:
         mask=mask,
         lit=shadow[None].expand(6, -1, -1, -1).contiguous(),
         openness=(0.75 + 0.25 * y)[None, None].expand(6, 1, 16, 16).contiguous(),
-        opening=normal,
-        part=(x > 0).float()[None, None].expand(6, 1, 16, 16).contiguous(),
         lights=lights[None].expand(6, -1, -1).contiguous(),
+        opening=normal,
+        part=mask.contiguous(),
     )
 
 

@@ -112,9 +112,9 @@ def unpack(arrays: dict[str, Tensor]) -> Surfaces:
         mask=mask,
         lit=bits.float(),
         openness=arrays["openness"][:, None].float() / 255,
+        lights=arrays["lights"],
         opening=normal,
         part=torch.zeros_like(mask),
-        lights=arrays["lights"],
     )
 
 

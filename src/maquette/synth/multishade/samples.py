@@ -164,9 +164,9 @@ def to_surfaces(buffer: GBuffer, view: View, lights: np.ndarray) -> Surfaces:
         mask=mask,
         lit=torch.from_numpy(buffer.lit)[None].float(),
         openness=torch.from_numpy(buffer.openness)[None, None],
+        lights=torch.from_numpy(lights_to_camera(lights, view)).float()[None],
         opening=_first(buffer.normal),
         part=torch.zeros_like(mask),
-        lights=torch.from_numpy(lights_to_camera(lights, view)).float()[None],
     )
 
 
