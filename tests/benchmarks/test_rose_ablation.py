@@ -17,7 +17,7 @@ def slope(rise: float) -> Surfaces:
     normal = unit(torch.tensor([-rise, 0.0, 1.0])).reshape(1, 3, 1, 1).expand(1, 3, SIDE, SIDE)
     position = torch.stack([x, -y, rise * x - 4])[None]
     one = torch.ones(1, 1, SIDE, SIDE)
-    return Surfaces(normal, position, position, normal, one, one, one, normal, one, torch.zeros(1, 1, 4))
+    return Surfaces(normal, position, position, normal, one, one, one, torch.zeros(1, 1, 4), normal, one)
 
 
 def test_true_normals_make_the_true_surface(load_benchmark):

@@ -65,8 +65,8 @@ def ball_surfaces(px: int) -> Surfaces:
     mask = (x * x + y * y < 1).float()
     normal = torch.stack([x, y, (1 - x * x - y * y).clamp_min(0).sqrt()]) * mask
     ones, lights = torch.ones(1, 1, px, px), torch.zeros(1, 1, 4)
-    batch, cover = normal[None], mask[None, None]
-    return Surfaces(batch, batch, batch, batch, cover, ones, ones, batch, 0 * cover, lights)
+    normal, mask = normal[None], mask[None, None]
+    return Surfaces(normal, normal, normal, normal, mask, ones, ones, lights, normal, mask)
 
 
 @pytest.mark.parametrize("frames", [4, 9, 12])

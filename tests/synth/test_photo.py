@@ -62,9 +62,9 @@ def ball() -> Surfaces:
         mask=mask,
         lit=torch.ones(1, 8, 48, 48),
         openness=torch.ones(1, 1, 48, 48),
-        opening=normal,
-        part=torch.zeros_like(mask),
         lights=lights,
+        opening=normal,
+        part=mask,
     )
 
 

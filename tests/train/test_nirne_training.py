@@ -253,7 +253,7 @@ def bumpy(count: int, size: int = 32) -> Surfaces:
     normal, mask = repeated(normal * mask), repeated(mask[None])
     nothing = torch.zeros_like(normal)
     lights = torch.zeros(count, 8, 4)
-    return Surfaces(normal, nothing, nothing, nothing, mask, mask.expand(-1, 8, -1, -1), mask, normal, 0 * mask, lights)
+    return Surfaces(normal, nothing, nothing, nothing, mask, mask.expand(-1, 8, -1, -1), mask, lights, normal, mask)
 
 
 def test_mirrored_and_turned_photos_stay_true_to_their_normals():

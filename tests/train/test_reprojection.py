@@ -41,7 +41,7 @@ def ball() -> Surfaces:
     back = torch.tensor([0.0, 0, 3.0]).reshape(1, 3, 1, 1)
     view = torch.tensor([0.0, 0, 1]).reshape(1, 3, 1, 1).expand_as(normal)
     one = torch.ones(1, 8, 48, 48)
-    return Surfaces(normal, (normal - back) * mask, normal, view, mask, one, one[:, :1], normal, 0 * mask, lights)
+    return Surfaces(normal, (normal - back) * mask, normal, view, mask, one, one[:, :1], lights, normal, mask)
 
 
 def plaster(surfaces: Surfaces, albedo=0.7) -> Material:

@@ -10,13 +10,13 @@ from math import pi
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import POINT
 from maquette.synth.camera import expose
-from maquette.synth.environments import bank, look_up, open_level, specular_level
+from maquette.synth.environments import LEVELS, bank, look_up, open_level, specular_level
 from maquette.synth.lighting import FLASH, Lighting, sample_lighting
 from maquette.synth.materials import Material, pick
 from maquette.synth.paint import sample_look
@@ -215,7 +215,9 @@ def environment_light(
             normal = normal.index_copy(0, rows, bent)
     cosine = dot(normal, surfaces.view).clamp_min(0)
     mirrored = 2 * cosine * normal - surfaces.view
-    irradiance = look_up(environments, _turned(turn, surfaces.opening), open_level(surfaces.openness))
+    known = _known(surfaces)
+    level = torch.where(known, open_level(surfaces.openness), LEVELS - 1)
+    irradiance = look_up(environments, _turned(turn, surfaces.opening), level)
     diffuse = surfaces.openness * (1 - material.metal) * material.albedo * irradiance
     if not bool((material.metal + material.specular).any()):
         return diffuse
@@ -223,7 +225,7 @@ def environment_light(
     base = base_reflectance(material)
     grazing = fifth(1 - cosine) * ((material.specular > 0) | (material.metal > 0))
     fresnel = base + (torch.maximum(1 - material.roughness, base) - base) * grazing
-    total = diffuse * (1 - fresnel) + _unoccluded(surfaces, mirrored, material.roughness) * fresnel * glossy
+    total = diffuse * (1 - fresnel) + _unoccluded(surfaces, mirrored, material.roughness, known) * fresnel * glossy
     if material.coat is None:
         return total
     rows = torch.nonzero(material.coat.flatten()).flatten()
@@ -234,12 +236,18 @@ def environment_light(
     return total.index_copy(0, rows, total[rows] * (1 - coat) + surfaces.openness[rows] * coat * sharp)
 
 
-def _unoccluded(surfaces: Surfaces, mirrored: Tensor, roughness: Tensor) -> Tensor:
-    """Which share of the mirror's lobe reaches the sky: it does inside the cone that is open."""
+def _known(surfaces: Surfaces) -> Bool[Tensor, "batch 1 1 1"]:
+    """Whether an object's openings were stored: where all of them are the normals, they weren't."""
+    aside = (surfaces.opening - surfaces.normal).abs().amax((1, 2, 3))
+    return (aside > 1e-3).reshape(-1, 1, 1, 1)
+
+
+def _unoccluded(surfaces: Surfaces, mirrored: Tensor, roughness: Tensor, known: Tensor) -> Tensor:
+    """Which share of the mirror's lobe reaches the sky: it does inside the cone that is open, if that is known."""
     edge = (1 - surfaces.openness).clamp_min(0).sqrt()  # cosine of the cone's half-angle
     width = 0.25 + roughness
     inside = (0.5 + (dot(mirrored, surfaces.opening) - edge) / width).clamp(0, 1)
-    return torch.lerp(inside, torch.ones_like(inside), surfaces.openness**4)
+    return torch.where(known, torch.lerp(inside, torch.ones_like(inside), surfaces.openness**4), surfaces.openness)
 
 
 def _turned(turn: Tensor, vectors: Tensor) -> Tensor:

@@ -18,9 +18,9 @@ class Surfaces:
         mask: 1 on the object.
         lit: 1 where a light reaches the surface.
         openness: 1 minus ambient occlusion.
-        opening: unit mean direction of the unoccluded sky; the normal where nothing is known.
-        part: integer id of the part that the surface belongs to.
         lights: xyz and kind, as `maquette.synth.views` orders them.
+        opening: unit, the mean direction in which nothing stands near; the normal where all is closed.
+        part: whole numbers from 1, the part of the object; 0 where it isn't known.
     """
 
     normal: Float[Tensor, "batch 3 height width"]
@@ -30,9 +30,9 @@ class Surfaces:
     mask: Float[Tensor, "batch 1 height width"]
     lit: Float[Tensor, "batch lights height width"]
     openness: Float[Tensor, "batch 1 height width"]
+    lights: Float[Tensor, "batch lights 4"]
     opening: Float[Tensor, "batch 3 height width"]
     part: Float[Tensor, "batch 1 height width"]
-    lights: Float[Tensor, "batch lights 4"]
 
 
 def some(surfaces: Surfaces, rows: Int[Tensor, " picked"]) -> Surfaces:
