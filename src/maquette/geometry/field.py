@@ -421,6 +421,42 @@ def part_at(field: Field, x: float, y: float, z: float) -> int:
 
 
 @njit(cache=True, parallel=True)
+def sample_near(field: Field, side: int, block: int, sure: float) -> np.ndarray:
+    """`sample_grid`, exact near the surface only: for fields of many primitives.
+
+    Where the values at a block's corners are all beyond `sure`, on one side, the others in it are those of its first
+    corner. A field that changes as fast as a distance has no surface in a block whose corners are further from it
+    than half the block's diagonal.
+    """
+    step = 2.0 / (side - 1)
+    count = (side - 1 + block - 1) // block
+    corners = np.empty((count + 1, count + 1, count + 1), np.float32)
+    for k in prange(count + 1):
+        z = min(k * block, side - 1) * step - 1.0
+        for j in range(count + 1):
+            y = min(j * block, side - 1) * step - 1.0
+            for i in range(count + 1):
+                corners[k, j, i] = evaluate(field, min(i * block, side - 1) * step - 1.0, y, z)
+    grid = np.empty((side, side, side), np.float32)
+    for k in prange(count):
+        for j in range(count):
+            for i in range(count):
+                first = corners[k, j, i]
+                away = abs(first) > sure
+                for n in range(1, 8):
+                    value = corners[k + (n & 1), j + (n >> 1 & 1), i + (n >> 2)]
+                    away = away and abs(value) > sure and (value > 0.0) == (first > 0.0)
+                for c in range(k * block, side if k == count - 1 else k * block + block):
+                    for b in range(j * block, side if j == count - 1 else j * block + block):
+                        for a in range(i * block, side if i == count - 1 else i * block + block):
+                            if away:
+                                grid[c, b, a] = first
+                            else:
+                                grid[c, b, a] = evaluate(field, a * step - 1.0, b * step - 1.0, c * step - 1.0)
+    return grid
+
+
+@njit(cache=True, parallel=True)
 def sample_grid(field: Field, side: int) -> np.ndarray:
     """The field on a grid of side^3 points that spans [-1, 1]^3; index order (z, y, x), float32."""
     grid = np.empty((side, side, side), np.float32)

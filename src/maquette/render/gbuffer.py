@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 from scipy import ndimage
 
-from maquette.geometry.field import Field, evaluate, gradient, part_at, sample_grid
+from maquette.geometry.field import Field, evaluate, gradient, part_at, sample_grid, sample_near
 
 BLOCK = 4  # cells along the side of a block of empty space
 DISTANT, POINT = 0, 1  # kinds of light
@@ -101,7 +101,10 @@ class GBuffer:
 
 def solidify(field: Field, side: int) -> Solid:
     """Sample the field, keep its largest connected piece, close it at the border of the cube."""
-    grid = sample_grid(field, side)
+    if len(field.first) == 2:
+        grid = sample_grid(field, side)
+    else:  # many primitives, whose fields may fall up to twice as fast as a distance
+        grid = sample_near(field, side, BLOCK, 2.0 * sqrt(3) * BLOCK / (side - 1) + field.warp[5] / 2)
     labels, count = ndimage.label(grid < 0)  # pyright: ignore[reportGeneralTypeIssues]
     if count > 1:
         sizes = np.bincount(labels.ravel())[1:]
@@ -183,18 +186,21 @@ def march(
         return -1.0
     scale = (grid.shape[0] - 1) * 0.5
     cell = 1.0 / scale
+    side = BLOCK * cell
     last = skip.shape[0] - 1
-    t = near
+    ix, iy, iz = _inverse(dx), _inverse(dy), _inverse(dz)
+    t, step = near, 0.5 * cell
     while t < far:
-        gx, gy, gz = (ox + t * dx + 1.0) * scale, (oy + t * dy + 1.0) * scale, (oz + t * dz + 1.0) * scale
-        i = min(max(int(gx) // BLOCK, 0), last)
-        j = min(max(int(gy) // BLOCK, 0), last)
-        k = min(max(int(gz) // BLOCK, 0), last)
+        x, y, z = ox + t * dx + 1.0, oy + t * dy + 1.0, oz + t * dz + 1.0
+        i, j, k = min(int(x / side), last), min(int(y / side), last), min(int(z / side), last)
         blocks = skip[k, j, i]
-        if blocks > 1:
-            t += (blocks - 1) * BLOCK * cell
+        if blocks > 0:  # to the end of the empty cube around this block
+            a = ((i + blocks if dx > 0.0 else i + 1 - blocks) * side - x) * ix
+            b = ((j + blocks if dy > 0.0 else j + 1 - blocks) * side - y) * iy
+            c = ((k + blocks if dz > 0.0 else k + 1 - blocks) * side - z) * iz
+            t += max(min(a, min(b, c)), 0.0) + 1e-3 * cell
+            step = 0.5 * cell
             continue
-        step = cell if blocks == 1 else 0.5 * cell
         ahead = t + step
         value = _trilinear(
             grid, (ox + ahead * dx + 1.0) * scale, (oy + ahead * dy + 1.0) * scale, (oz + ahead * dz + 1.0) * scale
@@ -212,7 +218,13 @@ def march(
                     low = t
             return 0.5 * (low + high) if low < reach else -1.0
         t = ahead
+        step = max(0.5 * cell, min(0.35 * value, 2.0 * cell))  # no field here falls three times as fast as a distance
     return -1.0
+
+
+@njit(cache=True, inline="always")
+def _inverse(d: float) -> float:
+    return 1.0 / d if abs(d) > 1e-12 else (1e12 if d > 0.0 else -1e12)
 
 
 @njit(cache=True)
@@ -230,6 +242,8 @@ def _refine(field: Field, ox: float, oy: float, oz: float, dx: float, dy: float,
             high, at_high = t, value
         else:
             low, at_low = t, value
+        if abs(value) < 1e-5:
+            break
     return t
 
 
