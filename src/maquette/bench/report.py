@@ -22,6 +22,7 @@ ABOUT = {
     "luces": "LUCES, one photo each, near point light",
     "pathtraced": "procedural shapes that no training run generates, path-traced",
     "scans": "scanned meshes, path-traced",
+    "validation": "textured meshes and reliefs that fill the frame, path-traced; what choices are made by",
 }
 # Published means over all ten objects of a set. Ours is a part of them, and the words below say so.
 PAPERS = {

@@ -10,6 +10,7 @@ from maquette.app.method_names import read_method, weights_of
 from maquette.errors import InputError
 
 SETS = ("diligent", "luces", "pathtraced", "scans")
+CHOOSING = "validation"  # what choices are made by: only where it is asked for
 
 
 def main(argv: list[str]) -> int:
@@ -24,9 +25,9 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
     from maquette.app.predictors import build_predictor
-    from maquette.bench.datasets import SETS as LOADERS
     from maquette.bench.evaluate import SetResult, evaluate
     from maquette.bench.report import as_json, markdown
+    from maquette.bench.sets import SETS as LOADERS
     from maquette.io.files import require_writable
 
     require_writable(options.output, "-o")
@@ -57,7 +58,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("bench", __doc__ or "")
     parser.add_argument("task", choices=["normals"], help="what is scored")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="default: all")
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        choices=[*SETS, CHOOSING],
+        default=list(SETS),
+        help=f"default: all but {CHOOSING}, which is what choices are made by",
+    )
     parser.add_argument(
         "--method",
         nargs="+",
