@@ -50,6 +50,7 @@ class Sample:
         photo: linear colour, with the object's mask.
         truth: normals, with the mask of the pixels that have one.
         truth_grey: the set's own 8-bit grey picture of the truth, where the SNE protocol needs it.
+        fills_frame: a surface without an end, of which one may ask what a method makes of it but for its mean tilt.
     """
 
     group: str
@@ -57,6 +58,7 @@ class Sample:
     photo: Photo
     truth: NormalMap
     truth_grey: UInt8[Tensor, "height width"] | None = None
+    fills_frame: bool = False
 
 
 def diligent(data: Path, cache: Path) -> Iterator[Sample]:

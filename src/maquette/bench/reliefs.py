@@ -57,12 +57,12 @@ def _bricks(random: np.random.Generator, side: int) -> Heights:
     solid = solid * solid * (3 - 2 * solid)
     lift, lean = random.normal(0, 0.15, (16, 16)), random.normal(0, 0.15, (16, 16, 2))
     own = lift[row, column] + (lean[row, column] * local).sum(-1)
-    return 0.02 * solid * (1 + own) + 0.004 * _noise(random, side, 1.6)
+    return 0.02 * solid * (1 + own) + 0.004 * noise(random, side, 1.6)
 
 
 def _pebbles(random: np.random.Generator, side: int) -> Heights:
     u, v = _grid(side)
-    heights = 0.002 * _noise(random, side, 1.6)
+    heights = 0.002 * noise(random, side, 1.6)
     for _ in range(int(random.integers(60, 160))):
         (x, y), radius, squash = random.random(2), random.uniform(0.03, 0.11), random.uniform(0.3, 0.7)
         du, dv = (u - x + 0.5) % 1 - 0.5, (v - y + 0.5) % 1 - 0.5
@@ -74,13 +74,13 @@ def _pebbles(random: np.random.Generator, side: int) -> Heights:
 
 
 def _rock(random: np.random.Generator, side: int) -> Heights:
-    broad = _noise(random, side, random.uniform(1.4, 1.9))
-    return 0.02 * (broad + 0.6 * np.abs(_noise(random, side, 1.7)))
+    broad = noise(random, side, random.uniform(1.4, 1.9))
+    return 0.02 * (broad + 0.6 * np.abs(noise(random, side, 1.7)))
 
 
 def _folds(random: np.random.Generator, side: int) -> Heights:
     u, v = _grid(side)
-    bend = 0.08 * _noise(random, side, 3.0)
+    bend = 0.08 * noise(random, side, 3.0)
     heights = np.zeros_like(u)
     for _ in range(5):
         k, m = random.integers(-4, 5, 2)
@@ -92,13 +92,13 @@ def _folds(random: np.random.Generator, side: int) -> Heights:
 def _weave(random: np.random.Generator, side: int) -> Heights:
     u, v = _grid(side)
     threads = 2 * int(random.integers(8, 15))
-    wobble = 0.1 * _noise(random, side, 3.0)
+    wobble = 0.1 * noise(random, side, 3.0)
     a, b = u * threads + wobble, v * threads + wobble
     i, j = np.floor(a), np.floor(b)
     sign_i, sign_j = 1 - 2 * (i % 2), 1 - 2 * (j % 2)
     warp = np.sqrt(1 - (2 * (a - i) - 1) ** 2) + 0.8 * np.sin(np.pi * b) * sign_i
     weft = np.sqrt(1 - (2 * (b - j) - 1) ** 2) - 0.8 * np.sin(np.pi * a) * sign_j
-    return np.maximum(warp, weft) / threads * (1 + 0.2 * _noise(random, side, 1.5))
+    return np.maximum(warp, weft) / threads * (1 + 0.2 * noise(random, side, 1.5))
 
 
 def _planks(random: np.random.Generator, side: int) -> Heights:
@@ -108,7 +108,7 @@ def _planks(random: np.random.Generator, side: int) -> Heights:
     local = v * count % 1 - 0.5
     gap = np.clip((0.5 - np.abs(local)) / count / random.uniform(0.006, 0.015), 0, 1)
     lean = random.normal(0, 0.3, 8)[board] * local
-    grain = _noise(random, side, 1.2, along=16.0)
+    grain = noise(random, side, 1.2, along=16.0)
     crown = -(local**2) * random.uniform(0, 0.8)
     return 0.02 * np.sqrt(gap) * (1 + lean + crown) + 0.0015 * grain
 
@@ -119,7 +119,7 @@ def _carved(random: np.random.Generator, side: int) -> Heights:
     cells = [ornament(random) if random.random() < 0.6 else lettering(random)[::-1] for _ in range(4)]
     cells = [random.choice([-1, 1]) * cv2.resize(cell.astype(float), (half, half)) for cell in cells]
     board = cv2.resize(np.block([cells[:2], cells[2:]]), (side, side))
-    return 0.02 * board + 0.003 * _noise(random, side, 2.0)
+    return 0.02 * board + 0.003 * noise(random, side, 2.0)
 
 
 KINDS: dict[str, Callable[[np.random.Generator, int], Heights]] = {
@@ -140,7 +140,7 @@ def _grid(side: int) -> tuple[Heights, Heights]:
     return u, v
 
 
-def _noise(random: np.random.Generator, side: int, falloff: float, along: float = 1.0) -> Heights:
+def noise(random: np.random.Generator, side: int, falloff: float, along: float = 1.0) -> Heights:
     """Noise that repeats, of deviation 1, whose amplitudes fall with the frequency to the power given.
 
     What lies along x is so many times longer than what lies along y.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from maquette.bench.datasets import Sample, diligent, luces, pathtraced, scans
+from maquette.bench.textures import textures
 from maquette.bench.validation import validation
 
 Loader = Callable[[Path, Path], Iterator[Sample]]
@@ -13,5 +14,6 @@ SETS: dict[str, Loader] = {
     "luces": luces,
     "pathtraced": pathtraced,
     "scans": scans,
+    "textures": textures,
     "validation": validation,  # for choices; the others are for evaluation alone
 }

@@ -68,7 +68,7 @@ def validation(data: Path, cache: Path) -> Iterator[Sample]:
         assert kind in KINDS
         make = partial(_relief_render, data, kind, picture, seed=SEED + 1000 + place)
         traced = cached_render(folder / f"relief-{kind}-{picture}.npz", data, make)
-        yield without_mask(traced_sample("reliefs", f"{kind} {picture}", *traced))
+        yield replace(without_mask(traced_sample("reliefs", f"{kind} {picture}", *traced)), fills_frame=True)
 
 
 def without_mask(sample: Sample) -> Sample:
