@@ -87,8 +87,7 @@ def test_parts_of_a_scene_come_placed_with_what_they_look_like(tmp_path):
     uv = np.random.default_rng(0).random((len(mesh.vertices), 2))
     mesh.visual = TextureVisuals(uv=uv, material=material)
     scene = trimesh.Scene()
-    turn = trimesh.transformations.rotation_matrix(np.pi / 2, [0, 0, 1])
-    turn[:3, 3] = [5, 0, 0]
+    turn = np.array([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     scene.add_geometry(mesh, transform=turn)
     scene.export(tmp_path / "ball.glb")
     (found,) = read_surfaces(tmp_path / "ball.glb")

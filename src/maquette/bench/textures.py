@@ -102,8 +102,8 @@ def made(kind: str) -> Texture:
         colour = np.array([0.08, 0.12, 0.3]) * (1 - share[..., None]) + np.array([0.6, 0.5, 0.3]) * share[..., None]
         rough = 0.95
     albedo = np.clip(colour * (1 + 0.15 * grain[..., None]), 0.01, 0.95)
-    tensors = (torch.from_numpy(values).float() for values in (albedo, normals_of(heights)))
-    return Texture(*tensors, torch.full((side, side), rough))
+    normals = torch.from_numpy(normals_of(heights)).float()
+    return Texture(torch.from_numpy(albedo).float(), normals, torch.full((side, side), rough))
 
 
 def photograph(texture: Texture, azimuth: float, elevation: float) -> Float[Tensor, "height width 3"]:

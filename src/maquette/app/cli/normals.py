@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from maquette.app.cli import clone, photometric, rose, video
-from maquette.app.cli.inputs import expand, require_distinct_stems
+from maquette.app.cli.inputs import expand, hint_at_normals, require_distinct_stems
 from maquette.app.cli.parser import (
     Parser,
     add_frame_options,
@@ -129,30 +129,14 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
-    from maquette.methods.masks import object_mask
-    from maquette.methods.whole_frame import level, seam_ratio, tiled, tilt_deg
 
     start = time.perf_counter()
     photo = read_photo(path)
-    if options.tile and photo.mask is not None:
-        warnings.warn(f"{path}: --tile: what is transparent is taken for surface, too", stacklevel=1)
-    photo = photo.with_mask(object_mask(photo, "none" if options.tile else options.mask))
-    added: dict[str, Any] = {}
-    if options.tile:
-        normal_map = tiled(predictor, photo)
-        added = {"seam_ratio": round(seam_ratio(normal_map), 3)}
-    elif options.method == "clone":
-        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
-    elif options.method == "rose":
-        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
-    else:
-        normal_map = predictor(photo)
+    hint_at_normals(photo, path, "mesh and relight take one with --normals, convert and check-normals as it is")
+    normal_map, added = _predict(photo, options, predictor, progress, path)
     if options.confidence and normal_map.concentration is None:
         raise InputError(f"{path}: --confidence: the method {options.method} doesn't know its own; leave it out")
 
-    if options.level:
-        added["tilt_deg"] = round(tilt_deg(normal_map), 3)
-        normal_map = level(normal_map)
     suffix = FORMAT_SUFFIXES[options.format]
     normals = options.output / f"{path.stem}.normals{suffix}"
     write_normal_map(normals, normal_map, options.convention, options.format)
@@ -186,6 +170,35 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
         **added,
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _predict(
+    photo: "Photo", options: argparse.Namespace, predictor: "Predictor", progress: "Progress", path: Path
+) -> "tuple[NormalMap, dict[str, Any]]":
+    """The map, and what `--json` tells of it beside the rest."""
+    from maquette.methods.masks import object_mask
+
+    if options.tile and photo.mask is not None:
+        warnings.warn(f"{path}: --tile: what is transparent is taken for surface, too", stacklevel=1)
+    photo = photo.with_mask(object_mask(photo, "none" if options.tile else options.mask))
+    added: dict[str, Any] = {}
+    if options.tile:
+        from maquette.methods.whole_frame import seam_ratio, tiled
+
+        normal_map = tiled(predictor, photo)
+        added = {"seam_ratio": round(seam_ratio(normal_map), 3)}
+    elif options.method == "clone":
+        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
+    elif options.method == "rose":
+        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
+    else:
+        normal_map = predictor(photo)
+    if options.level:
+        from maquette.methods.whole_frame import level, tilt_deg
+
+        added["tilt_deg"] = round(tilt_deg(normal_map), 3)
+        normal_map = level(normal_map)
+    return normal_map, added
 
 
 def _write_height(path: Path, normal_map: "NormalMap", format: "Format") -> list[float]:
