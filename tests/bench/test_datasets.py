@@ -8,6 +8,7 @@ from scipy.io import savemat
 from maquette import metrics
 from maquette.bench import datasets, pathtrace
 from maquette.bench.pathtrace import Render
+from maquette.bench.sets import SETS
 from maquette.errors import InputError
 from maquette.io.images import write_png8, write_png16
 from maquette.types import Camera, NormalMap
@@ -65,34 +66,35 @@ def test_a_missing_set_says_what_and_where(tmp_path, monkeypatch):
         ("pathtraced", "environ"),
     ):
         with pytest.raises(InputError, match=f"{where}.*: no such folder") as caught:
-            next(iter(datasets.SETS[name](tmp_path, tmp_path)))
+            next(iter(SETS[name](tmp_path, tmp_path)))
         assert "\n" not in str(caught.value)
 
 
-def test_a_render_is_made_once_and_read_back_the_same(tmp_path, monkeypatch):
+def test_a_render_is_made_once_and_read_back_the_same(tmp_path):
     (tmp_path / "environments").mkdir()
+    for name in ("sky.exr", "license.txt"):
+        (tmp_path / "environments" / name).touch()
     codes = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8)
     normals = torch.nn.functional.normalize(torch.randn(8, 8, 3), dim=-1)
     mask = torch.ones(8, 8, dtype=torch.bool)
     calls = []
 
-    def render(vertices, faces, environments, seed, material):
-        calls.append((seed, material))
+    def render(environments):
+        calls.append(environments)
         camera = Camera(8, 8, 8.0, (4.0, 4.0), torch.eye(4))
         return Render(codes, NormalMap(normals, mask), camera)
 
-    monkeypatch.setattr(datasets, "render_scene", render)
     path = tmp_path / "cache" / "thing.npz"
     for _ in range(2):
-        found, truth = datasets._cached(path, tmp_path, lambda: (np.eye(3), np.zeros((1, 3), int)), 5, "metal")
+        found, truth = datasets.cached_render(path, tmp_path, render)
         assert torch.equal(found, codes)
         assert torch.equal(truth.normals, normals)
         assert torch.equal(truth.mask, mask)
-    assert calls == [(5, "metal")]
+    assert calls == [[tmp_path / "environments" / "sky.exr"]]
     # One that isn't whole any more is told of and made again.
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.warns(UserWarning, match=r"thing.npz: is damaged [^\n]*; it is made again"):
-        found, _ = datasets._cached(path, tmp_path, lambda: (np.eye(3), np.zeros((1, 3), int)), 5, "metal")
+        found, _ = datasets.cached_render(path, tmp_path, render)
     assert torch.equal(found, codes)
     assert len(calls) == 2
 
@@ -106,7 +108,7 @@ def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkey
         asked.append(path.relative_to(tmp_path))
         raise InputError("enough")
 
-    monkeypatch.setattr(datasets, "_cached", cached)
+    monkeypatch.setattr(datasets, "cached_render", cached)
     (tmp_path / "meshes" / "scans").mkdir(parents=True)
     (tmp_path / "meshes" / "scans" / "cup.obj").touch()
     for version, format in (("mitsuba-3.0-1", 2), ("mitsuba-3.1-1", 2), ("mitsuba-3.1-1", 3)):
@@ -114,7 +116,7 @@ def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkey
         monkeypatch.setattr(shapes, "MESH_FORMAT", format)
         for name in ("pathtraced", "scans"):
             with pytest.raises(InputError, match="enough"):
-                next(iter(datasets.SETS[name](tmp_path, tmp_path)))
+                next(iter(SETS[name](tmp_path, tmp_path)))
     assert len({path.parent for path in asked if path.stem == "cup-0"}) == 2  # a mesh is not the generator's
     assert len({path.parent for path in asked if path.stem == "000-diffuse"}) == 3
 

@@ -118,9 +118,9 @@ def test_the_verb_with_nothing_to_measure_says_so_and_fails(tmp_path, capsys):
 
 
 def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
-    from maquette.bench import datasets
+    from maquette.bench import sets
 
-    monkeypatch.setitem(datasets.SETS, "luces", lambda data, cache: iter([sample("a", "1", 25)]))
+    monkeypatch.setitem(sets.SETS, "luces", lambda data, cache: iter([sample("a", "1", 25)]))
     rendered = []
     monkeypatch.setattr(report, "markdown", lambda results, real=report.markdown: rendered.append(1) or real(results))
     arguments = ["normals", "--data", str(tmp_path), "--method", "flat", "-o", str(tmp_path / "out"), "--json"]
@@ -137,12 +137,12 @@ def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
-    from maquette.bench import datasets
+    from maquette.bench import sets
 
     def work(*_):
         raise AssertionError("the work began")
 
-    monkeypatch.setitem(datasets.SETS, "luces", work)
+    monkeypatch.setitem(sets.SETS, "luces", work)
     (tmp_path / "file").write_text("in the way")
     arguments = ["normals", "--data", str(tmp_path), "--sets", "luces", "--method", "flat"]
     for output in (tmp_path / "file", tmp_path / "file" / "below"):

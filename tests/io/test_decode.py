@@ -116,7 +116,7 @@ def test_what_is_no_file(tmp_path):
             read_pixels(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [b"hello, I am a text", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(100), bytes(64)])
+@pytest.mark.parametrize("content", [b"hello, I am a text", b"\x89PNG\r\n\x1a\n", bytes(64)])
 def test_what_is_no_photo(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(InputError, match="not a whole image of a kind maquette reads"):

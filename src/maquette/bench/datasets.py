@@ -18,7 +18,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from maquette import metrics
-from maquette.bench.pathtrace import MATERIALS, render_scene, renderer_version
+from maquette.bench.pathtrace import MATERIALS, Render, render_scene, renderer_version
 from maquette.errors import InputError
 from maquette.io.decode import read_pixels, require_file
 from maquette.io.files import atomic_path
@@ -50,6 +50,7 @@ class Sample:
         photo: linear colour, with the object's mask.
         truth: normals, with the mask of the pixels that have one.
         truth_grey: the set's own 8-bit grey picture of the truth, where the SNE protocol needs it.
+        fills_frame: a surface without an end, of which one may ask what a method makes of it but for its mean tilt.
     """
 
     group: str
@@ -57,6 +58,7 @@ class Sample:
     photo: Photo
     truth: NormalMap
     truth_grey: UInt8[Tensor, "height width"] | None = None
+    fills_frame: bool = False
 
 
 def diligent(data: Path, cache: Path) -> Iterator[Sample]:
@@ -130,14 +132,14 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
     folder_of_renders = cache / renderer_version() / "scans"
     for place, path in enumerate(paths):
         for view in range(SCAN_VIEWS):
-            traced = _cached(
+            traced = cached_render(
                 folder_of_renders / f"{path.stem}-{view}.npz",
                 data,
-                lambda path=path: read_as(path, read_mesh),
-                seed=place * SCAN_VIEWS + view,
-                material=None,
+                lambda environments, path=path, seed=place * SCAN_VIEWS + view: render_scene(
+                    *read_as(path, read_mesh), environments, seed, None
+                ),
             )
-            yield _traced_sample(path.stem, f"view {view}", *traced)
+            yield traced_sample(path.stem, f"view {view}", *traced)
 
 
 def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
@@ -152,18 +154,24 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
     for material in MATERIALS:
         for view in range(SHAPES_PER_MATERIAL):
             index = MATERIALS.index(material) * SHAPES_PER_MATERIAL + view
-            traced = _cached(
+            traced = cached_render(
                 folder_of_renders / f"{index:03d}-{material}.npz",
                 data,
-                lambda index=index: sample_mesh(HELD_OUT_SEED, index, MESH_SIDE),
-                seed=HELD_OUT_SEED + index,
-                material=material,
+                lambda environments, index=index, material=material: render_scene(
+                    *sample_mesh(HELD_OUT_SEED, index, MESH_SIDE), environments, HELD_OUT_SEED + index, material
+                ),
             )
-            yield _traced_sample(material, f"shape {index}", *traced)
+            yield traced_sample(material, f"shape {index}", *traced)
 
 
-def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, material: str | None) -> Traced:
-    """The photo and truth in the file; made, and the file with it, if it isn't there or is damaged."""
+def cached_render(path: Path, data: Path, make: Callable[[list[Path]], Render]) -> Traced:
+    """The photo and truth in the file; made, and the file with it, if it isn't there or is damaged.
+
+    Args:
+        path: of the cache.
+        data: holds `environments`.
+        make: is given the environment maps.
+    """
     if path.exists():
         try:
             return read_as(path, _read_render)
@@ -171,7 +179,7 @@ def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, materia
             warnings.warn(f"{error}; it is made again", stacklevel=2)
     folder = require_folder(data / "environments", "the environment maps")
     environments = sorted(p for p in folder.iterdir() if p.suffix in (".exr", ".hdr"))
-    render = render_scene(*mesh(), environments, seed, material)
+    render = make(environments)
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
@@ -182,7 +190,8 @@ def _cached(path: Path, data: Path, mesh: Callable[[], Mesh], seed: int, materia
     return render.codes, render.truth
 
 
-def _traced_sample(group: str, view: str, codes: Tensor, truth: NormalMap) -> Sample:
+def traced_sample(group: str, view: str, codes: Tensor, truth: NormalMap) -> Sample:
+    """A render as a sample whose mask is that of its truth."""
     rgb = srgb_to_linear(codes.float() / 255)
     return Sample(group, view, Photo(rgb, truth.mask, f"{group}, {view}"), truth)
 
@@ -228,11 +237,3 @@ def require_folder(folder: Path, what: str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {what} belong there (see --data)")
     return folder
-
-
-SETS: dict[str, Callable[[Path, Path], Iterator[Sample]]] = {
-    "diligent": diligent,
-    "luces": luces,
-    "pathtraced": pathtraced,
-    "scans": scans,
-}

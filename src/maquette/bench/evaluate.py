@@ -13,9 +13,10 @@ from torch import Tensor
 from maquette import metrics
 from maquette.bench.datasets import Sample
 from maquette.bench.predictor import Predictor
+from maquette.methods.whole_frame import level
 from maquette.types import NormalMap
 
-COLUMNS = ("mean", "median", "below_11_25", "below_22_5", "below_30", "ne", "sne", "seconds")
+COLUMNS = ("mean", "median", "below_11_25", "below_22_5", "below_30", "ne", "sne", "levelled", "seconds")
 CALIBRATION_PIXELS = 10_000  # of each photo, so that a large photo doesn't outweigh a small one
 
 Scores = dict[str, float]  # by the names of COLUMNS; nan where a measure does not exist
@@ -95,7 +96,14 @@ def score(prediction: NormalMap, sample: Sample) -> Scores:
         "below_30": summary.below_30,
         "ne": ne,
         "sne": sne,
+        "levelled": _levelled(normals, truth) if sample.fills_frame else float("nan"),
     }
+
+
+def _levelled(normals: Float[Tensor, "height width 3"], truth: NormalMap) -> float:
+    """Mean error where neither map has a mean tilt any more."""
+    turned, true = (level(NormalMap(each, truth.mask)).normals for each in (normals, truth.normals))
+    return float(metrics.angular_error_deg(turned, true, truth.mask).mean())
 
 
 def _calibration_pixels(

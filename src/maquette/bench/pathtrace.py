@@ -46,6 +46,27 @@ class Render:
     camera: Camera
 
 
+@dataclass(frozen=True)
+class Shot:
+    """Where the camera stands and how long it looks.
+
+    Attributes:
+        distance: from the origin, along z.
+        field_rad: angle across the frame.
+        side_px: of the square photo.
+        samples: light paths per pixel.
+        seed: of the light paths.
+        calm: pixels that outshine what is around them fourfold, as few light paths leave them, are taken from there.
+    """
+
+    distance: float
+    field_rad: float
+    side_px: int
+    samples: int
+    seed: int
+    calm: bool = False
+
+
 def renderer_version() -> str:
     """What a render's bytes follow from, besides its arguments; a name for a folder of them.
 
@@ -89,24 +110,47 @@ def render_scene(
     material = material or MATERIALS[int(random.integers(len(MATERIALS)))]
     if material not in MATERIALS:
         raise InputError(f"path tracing: material {material!r}; choose from {', '.join(MATERIALS)}")
-    pitch = _rotation(0, np.deg2rad(random.uniform(-15, 35)))
-    turn = pitch @ _rotation(1, random.uniform(0, 2 * np.pi))
-    turned = _fitted(vertices @ turn.T)
+    pitch = rotation(0, np.deg2rad(random.uniform(-15, 35)))
+    turn = pitch @ rotation(1, random.uniform(0, 2 * np.pi))
+    turned = fitted(vertices @ turn.T)
     shape = _shape(mi, turned, faces, _bsdf(random, material), lambda points: _albedo(points, random))
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
-    extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
-    field_rad = 2 * np.arctan(MARGIN * extent)
-    sky = _environment(mi, environments[int(random.integers(len(environments)))], pitch, random)
+    shot = Shot(distance, framing(turned, distance), side_px, samples, seed)
+    return photograph(mi, {"shape": shape}, environments, pitch, shot, random)
+
+
+def photograph(
+    mi: Any,
+    shapes: dict[str, Any],
+    environments: Sequence[Path],
+    pitch: Float[np.ndarray, "3 3"],
+    shot: Shot,
+    random: np.random.Generator,
+) -> Render:
+    """Photograph shapes under one of the environments and one more light, both drawn at random.
+
+    Args:
+        mi: from `load_mitsuba`.
+        shapes: Mitsuba's, by any names, in the camera's frame about the origin.
+        environments: equirectangular radiance maps.
+        pitch: how the environment tilts with the camera.
+        shot: camera, samples, seed.
+        random: draws the environment, its turn, the light and the exposure.
+    """
+    distance, field_rad, side_px, seed = shot.distance, shot.field_rad, shot.side_px, shot.seed
     scene = {
         "type": "scene",
         "integrator": {"type": "path", "max_depth": 6},
-        "shape": shape,
-        "sky": sky,
+        **shapes,
+        "sky": _environment(mi, environments[int(random.integers(len(environments)))], pitch, random),
         "key": _key_light(mi, random),
-        "sensor": _sensor(mi, distance, field_rad, side_px, "gaussian", samples),
+        "sensor": _sensor(mi, distance, field_rad, side_px, "gaussian", shot.samples),
     }
     radiance = np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3]
-    truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
+    if shot.calm:
+        around = cv2.medianBlur(np.ascontiguousarray(radiance), 3)
+        radiance = np.where(radiance.sum(-1, keepdims=True) > 4 * around.sum(-1, keepdims=True), around, radiance)
+    truth = _truth(mi, shapes, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
     codes = _exposed(torch.from_numpy(radiance), truth, random.uniform(90, 99.5))
     return Render(codes, truth, _camera(distance, field_rad, side_px))
 
@@ -138,13 +182,12 @@ def render_lights(
     """
     mi = load_mitsuba()
     random = np.random.default_rng(seed)
-    turn = _rotation(0, np.deg2rad(random.uniform(-15, 35))) @ _rotation(1, random.uniform(0, 2 * np.pi))
-    turned = _fitted(vertices @ turn.T)
+    turn = rotation(0, np.deg2rad(random.uniform(-15, 35))) @ rotation(1, random.uniform(0, 2 * np.pi))
+    turned = fitted(vertices @ turn.T)
     first, second = random.uniform(0.15, 0.85, (2, 3))
     shape = _shape(mi, turned, faces, _bsdf(random, "diffuse"), lambda points: _mingled(points, first, second, random))
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
-    extent = np.abs(turned[:, :2] / (distance - turned[:, 2:])).max()
-    field_rad = 2 * np.arctan(MARGIN * extent)
+    field_rad = framing(turned, distance)
     photos = []
     for light in lights:
         key = {"type": "directional", "direction": (-light).tolist(), "irradiance": {"type": "rgb", "value": np.pi}}
@@ -156,7 +199,7 @@ def render_lights(
             "sensor": _sensor(mi, distance, field_rad, side_px, "gaussian", samples),
         }
         photos.append(torch.from_numpy(np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3]))
-    truth = _truth(mi, shape, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
+    truth = _truth(mi, {"shape": shape}, _sensor(mi, distance, field_rad, side_px, "box", TRUTH_SAMPLES), seed)
     return torch.stack(photos).clamp_min(0), truth
 
 
@@ -202,13 +245,18 @@ def upload_mesh(
     return built
 
 
-def _fitted(vertices: np.ndarray) -> np.ndarray:
+def framing(points: Float[np.ndarray, "n 3"], distance: float) -> float:
+    """The angle, in radians, that a square frame must hold so that the points fill it but for a margin."""
+    return 2 * np.arctan(MARGIN * np.abs(points[:, :2] / (distance - points[:, 2:])).max())
+
+
+def fitted(vertices: np.ndarray) -> np.ndarray:
     """Moved and scaled into the unit ball about the centre of the bounding box."""
     centred = vertices - (vertices.min(0) + vertices.max(0)) / 2
     return centred / np.linalg.norm(centred, axis=1).max()
 
 
-def _rotation(axis: int, angle_rad: float) -> np.ndarray:
+def rotation(axis: int, angle_rad: float) -> np.ndarray:
     """Right-handed rotation about a coordinate axis; about x, a positive angle shows the top of an object."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(3)
@@ -260,7 +308,7 @@ def _environment(mi: Any, path: Path, pitch: np.ndarray, random: np.random.Gener
     """A map of mean radiance 1, turned about the vertical and tilted with the camera."""
     radiance = _radiance(path)
     matrix = np.eye(4)
-    matrix[:3, :3] = pitch @ _rotation(1, random.uniform(0, 2 * np.pi))
+    matrix[:3, :3] = pitch @ rotation(1, random.uniform(0, 2 * np.pi))
     bitmap = mi.Bitmap((radiance / radiance.mean()).astype(np.float32))
     return {"type": "envmap", "bitmap": bitmap, "to_world": mi.ScalarTransform4f(matrix)}
 
@@ -317,11 +365,11 @@ def _camera(distance: float, field_rad: float, side_px: int) -> Camera:
     return Camera(side_px, side_px, float(focal_px), (side_px / 2, side_px / 2), pose)
 
 
-def _truth(mi: Any, shape: Any, sensor: dict[str, Any], seed: int) -> NormalMap:
-    """Mean shading normal of every pixel, scaled to unit length, where the shape covers half of it."""
+def _truth(mi: Any, shapes: dict[str, Any], sensor: dict[str, Any], seed: int) -> NormalMap:
+    """Mean shading normal of every pixel, scaled to unit length, where shapes cover half of it."""
     # The nested integrator adds the alpha channel, which is the coverage.
     integrator = {"type": "aov", "aovs": "normal:sh_normal", "image": {"type": "direct"}}
-    scene = mi.load_dict({"type": "scene", "integrator": integrator, "shape": shape, "sensor": sensor})
+    scene = mi.load_dict({"type": "scene", "integrator": integrator, **shapes, "sensor": sensor})
     channels = torch.from_numpy(np.array(mi.render(scene, seed=seed)))
     alpha, normals = channels[..., 3], channels[..., -3:]
     mask = alpha >= 0.5

@@ -24,9 +24,20 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")  # JPEG includes the MPO of so
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _TIFF_MAGICS = (b"II", b"MM")
 _PNG_MAGIC = b"\x89PNG"
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_OTHER_MAGICS = {
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"8BPS": "PSD",
+    b"#?RADIANCE": "Radiance HDR",
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+}
 _PNG_BIT_DEPTH_AT = 24
 _ORIENTATION_TAG = 0x0112
 _BITS_TAG = 258
+_PLANES_TAG, _IN_PLANES = 284, 2
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -89,9 +100,10 @@ def _read_integer(path: Path, head: bytes) -> np.ndarray:
             limit = MAX_PIXELS // 10**6
             raise InputError(f"{path}: its header claims far more than {limit} megapixels") from error
         except Exception as error:  # a hostile header can raise anything in a decoder
-            raise InputError(
-                f"{path}: not a whole image of a kind maquette reads (png, jpg, webp, tiff, exr)"
-            ) from error
+            kind = _other_kind(path, head)
+            what = f"is a {kind} picture, which isn't read; convert it to" if kind else "not a whole image of"
+            ending = "png or jpg" if kind else "a kind maquette reads (png, jpg, webp, tiff, exr)"
+            raise InputError(f"{path}: {what} {ending}") from error
         with image:
             require_size(path, *image.size)
             try:
@@ -102,9 +114,24 @@ def _read_integer(path: Path, head: bytes) -> np.ndarray:
                 raise InputError(f"{path}: is cut off or damaged: {_one_line(error)}") from error
 
 
+def _other_kind(path: Path, head: bytes) -> str:
+    """What else a file is, by its first bytes or, for TGA, which has no mark, by its name; empty if nobody knows."""
+    if head[4:8] == b"ftyp":
+        brand = head[8:12]
+        return "AVIF" if brand in (b"avif", b"avis") else "HEIC" if brand in _HEIC_BRANDS else ""
+    for magic, kind in _OTHER_MAGICS.items():
+        if head.startswith(magic):
+            return kind
+    return "TGA" if path.suffix.lower() == ".tga" else ""
+
+
 def _decode(path: Path, image: Image.Image, head: bytes) -> np.ndarray:
     if image.format == "TIFF":
         bits = max(image.tag_v2.get(_BITS_TAG, (1,)))  # pyright: ignore[reportAttributeAccessIssue]
+        in_planes = image.tag_v2.get(_PLANES_TAG, 1) == _IN_PLANES  # pyright: ignore[reportAttributeAccessIssue]
+        if in_planes and bits == 16 and len(image.getbands()) > 1:
+            # OpenCV takes the planes for rows of pixels (opencv#28717).
+            raise InputError(f"{path}: holds its colours in separate planes of 16 bits; save it interleaved")
         orientation = 1  # Pillow and OpenCV both turn TIFF files upright themselves
     else:
         bits = head[_PNG_BIT_DEPTH_AT] if head.startswith(_PNG_MAGIC) else 8

@@ -73,6 +73,10 @@ class NiRNE:
             net = load_network(weights, ConvNiRNEConfig, ConvNiRNE)
         return cls(net.to(device), size_px, mirrored, detail_px)
 
+    def enlarged(self, factor: float) -> "NiRNE":
+        """The same network at so many times its working size, for a photo that was made so many times larger."""
+        return NiRNE(self.net, round(self.size_px * factor), self.mirrored, min(round(self.detail_px * factor), 16384))
+
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""
         save_checkpoint(directory, self.net.config, self.net.state_dict())

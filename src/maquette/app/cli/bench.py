@@ -3,13 +3,21 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maquette.app.cli.parser import METHOD_HELP, Parser, add_detail_option, method_text, show_warnings_in_one_line
 from maquette.app.method_names import read_method, weights_of
 from maquette.errors import InputError
 
-SETS = ("diligent", "luces", "pathtraced", "scans")
+if TYPE_CHECKING:
+    from maquette.app.predictors import Predictor
+
+SETS = ("diligent", "luces", "pathtraced", "scans", "textures")
+WITHOUT_MASKS = ("textures",)
+NO_MASK = ", no mask"  # after a method's name, in the table
+CHOOSING = "validation"  # what choices are made by: only where it is asked for
 
 
 def main(argv: list[str]) -> int:
@@ -24,9 +32,9 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
     from maquette.app.predictors import build_predictor
-    from maquette.bench.datasets import SETS as LOADERS
     from maquette.bench.evaluate import SetResult, evaluate
     from maquette.bench.report import as_json, markdown
+    from maquette.bench.sets import SETS as LOADERS
     from maquette.io.files import require_writable
 
     require_writable(options.output, "-o")
@@ -35,11 +43,13 @@ def main(argv: list[str]) -> int:
         label: build_predictor(name, options.weights, options.device, options.detail_px)
         for label, name in _labels(options.method).items()
     }
+    with_twins = _with_twins(predictors, options.masks)
     results = {}
     for name in options.sets:
+        asked = predictors if name in WITHOUT_MASKS else with_twins
         try:
             samples = LOADERS[name](options.data, options.cache)
-            results[name] = evaluate(samples, predictors, lambda done, name=name: _progress(f"{name} {done}"))
+            results[name] = evaluate(samples, asked, lambda done, name=name: _progress(f"{name} {done}"))
         except InputError as error:
             # A set that can't be run stays in the table, with its reason, beside those that can.
             results[name] = SetResult(missing=str(error))
@@ -57,7 +67,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("bench", __doc__ or "")
     parser.add_argument("task", choices=["normals"], help="what is scored")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the photos and meshes")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="default: all")
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        choices=[*SETS, CHOOSING],
+        default=list(SETS),
+        help=f"default: all but {CHOOSING}, which is what choices are made by",
+    )
     parser.add_argument(
         "--method",
         nargs="+",
@@ -65,6 +81,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         default=["flat", "inflate", "nirne"],
         metavar="METHOD",
         help=METHOD_HELP,
+    )
+    parser.add_argument(
+        "--masks",
+        choices=["given", "none", "both"],
+        default="given",
+        help="what methods are told of an object's place: its mask, nothing, or each in turn, in rows beside each"
+        " other; scored are the object's pixels alone; default: %(default)s",
     )
     parser.add_argument("--weights", metavar="NAME|DIR", help="of nirne, rose or auto; default: their own")
     parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
@@ -86,6 +109,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     return parser.parse_args(argv)
+
+
+def _with_twins(predictors: "dict[str, Predictor]", masks: str) -> "dict[str, Predictor]":
+    """The methods, beside or in place of each one that isn't told where the object is."""
+    found: dict[str, Predictor] = {}
+    for label, predict in predictors.items():
+        if masks != "none":
+            found[label] = predict
+        if masks != "given":
+            found[label + NO_MASK] = lambda photo, predict=predict: predict(replace(photo, mask=None))
+    return found
 
 
 def _labels(methods: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli.inputs import is_normal_map
+from maquette.app.cli.inputs import hint_at_normals, is_normal_map
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import with_weights
 from maquette.errors import InputError
@@ -146,6 +146,7 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
         _require_facing(path, normal_map, options.convention)
         return normal_map, None, None
     photo = read_photo(path)
+    hint_at_normals(photo, path, "give --normals")
     photo = photo.with_mask(object_mask(photo, options.mask))
     normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
     confidence = None

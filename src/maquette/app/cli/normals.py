@@ -4,12 +4,19 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from maquette.app.cli import clone, photometric, rose, video
-from maquette.app.cli.inputs import expand, require_distinct_stems
-from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
+from maquette.app.cli.inputs import expand, hint_at_normals, require_distinct_stems
+from maquette.app.cli.parser import (
+    Parser,
+    add_frame_options,
+    add_output_options,
+    add_prediction_options,
+    show_warnings_in_one_line,
+)
 from maquette.app.method_names import read_method, with_weights
 from maquette.errors import InputError
 from maquette.io.files import require_writable
@@ -35,6 +42,7 @@ def main(argv: list[str]) -> int:
     require_distinct_stems(photos)
     if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
+    _check_tile(options)
     clone.check(options, photos)
     rose.check(options, photos)
     require_writable(options.output, "-o")
@@ -72,9 +80,21 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
     add_prediction_options(parser)
+    add_frame_options(parser)
     clone.add_options(parser)
     rose.add_options(parser)
     return parser.parse_args(argv)
+
+
+def _check_tile(options: argparse.Namespace) -> None:
+    """Raise an InputError for what `--tile` can't be together with."""
+    if not options.tile:
+        return
+    if options.mask not in ("auto", "none"):  # auto is what nobody asked for
+        raise InputError(f"--tile --mask {options.mask}: a map that repeats fills its frame; leave --mask out")
+    if options.method == "clone" or options.frames is not None:
+        given = "--method clone" if options.method == "clone" else "--frames"
+        raise InputError(f"--tile {given}: is for an object; --tile is for a surface that fills the frame")
 
 
 def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predictor") -> list[Path]:
@@ -109,18 +129,11 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
-    from maquette.methods.masks import object_mask
 
     start = time.perf_counter()
     photo = read_photo(path)
-    photo = photo.with_mask(object_mask(photo, options.mask))
-    added: dict[str, Any] = {}
-    if options.method == "clone":
-        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
-    elif options.method == "rose":
-        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
-    else:
-        normal_map = predictor(photo)
+    hint_at_normals(photo, path, "mesh and relight take one with --normals, convert and check-normals as it is")
+    normal_map, added = _predict(photo, options, predictor, progress, path)
     if options.confidence and normal_map.concentration is None:
         raise InputError(f"{path}: --confidence: the method {options.method} doesn't know its own; leave it out")
 
@@ -157,6 +170,35 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
         **added,
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _predict(
+    photo: "Photo", options: argparse.Namespace, predictor: "Predictor", progress: "Progress", path: Path
+) -> "tuple[NormalMap, dict[str, Any]]":
+    """The map, and what `--json` tells of it beside the rest."""
+    from maquette.methods.masks import object_mask
+
+    if options.tile and photo.mask is not None:
+        warnings.warn(f"{path}: --tile: what is transparent is taken for surface, too", stacklevel=1)
+    photo = photo.with_mask(object_mask(photo, "none" if options.tile else options.mask))
+    added: dict[str, Any] = {}
+    if options.tile:
+        from maquette.methods.whole_frame import seam_ratio, tiled
+
+        normal_map = tiled(predictor, photo)
+        added = {"seam_ratio": round(seam_ratio(normal_map), 3)}
+    elif options.method == "clone":
+        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
+    elif options.method == "rose":
+        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
+    else:
+        normal_map = predictor(photo)
+    if options.level:
+        from maquette.methods.whole_frame import level, tilt_deg
+
+        added["tilt_deg"] = round(tilt_deg(normal_map), 3)
+        normal_map = level(normal_map)
+    return normal_map, added
 
 
 def _write_height(path: Path, normal_map: "NormalMap", format: "Format") -> list[float]:

@@ -63,6 +63,18 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     add_detail_option(parser)
 
 
+def add_frame_options(parser: argparse.ArgumentParser) -> None:
+    """What is made of a photo that a surface fills."""
+    parser.add_argument(
+        "--tile",
+        action="store_true",
+        help="the photo repeats, and its map shall, too: no seam where copies meet; all of the frame, as --mask none",
+    )
+    parser.add_argument(
+        "--level", action="store_true", help="turn the map so that the surface faces the viewer in the mean"
+    )
+
+
 def add_detail_option(parser: argparse.ArgumentParser) -> None:
     """How finely NiRNE looks."""
     parser.add_argument(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.inputs import SPLAT_SUFFIXES, is_normal_map
+from maquette.app.cli.inputs import SPLAT_SUFFIXES, hint_at_normals, is_normal_map
 from maquette.app.cli.parser import AXES, CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.errors import InputError
 
@@ -133,6 +133,7 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None]":
     if options.normals or is_normal_map(path):
         return read_normal_map(path, options.convention), None
     photo = read_photo(path)
+    hint_at_normals(photo, path, "give --normals")
     photo = photo.with_mask(object_mask(photo, options.mask))
     normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
     return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask)

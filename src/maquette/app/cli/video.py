@@ -34,6 +34,9 @@ def is_asked_for(argv: list[str]) -> bool:
 
 def main(argv: list[str]) -> int:
     """Run the verb; returns 0."""
+    for option in ("--tile", "--level"):
+        if option in argv:
+            raise InputError(f"--video {option}: is for single photos of a surface; leave one of the two out")
     options = _parse(argv)
     source = _source(options.clip)
     require_writable(options.output, "-o")
