@@ -3,8 +3,9 @@
     python benchmarks/nirne_ablation.py [--quick] [--json] [--steps N] [--run runs/ablation] [--data ../shared/data]
 
 Every variant sees the same number of photos, at 64 px, in the size of the shipped network, and is scored on the same
-photos of held-out shapes: NE, the mean angle, and SNE, the mean where the true normals bend. With `--data`, also on real
-photos and on the validation set, at 128 px. Each is a ratio to the full method in the same run; below 1 is better than it.
+photos of held-out shapes: NE, the mean angle, and SNE, the mean where the true normals bend. With `--data`, also on
+real photos and on the validation set, at 128 px. Each is a ratio to the full method in the same run; below 1 is better
+than it.
 """
 
 import argparse

@@ -356,16 +356,17 @@ def test_light_is_averaged_over_the_object_alone():
 
 @pytest.mark.parametrize(
     ("phase", "kinds"),
-    [(FIRST, {"plain"}), (replace(FIRST, guided=0.4, tiles=0.3), {"plain", "guided", "tile"})],
+    [(FIRST, {"plain"}), (replace(FIRST, guided=0.3, tiles=0.3, small=0.2), {"plain", "guided", "tile", "small"})],
 )
 def test_batches_are_of_the_kinds_that_the_phase_asks_for(folders, phase, kinds):
     data = ShapeData(folders["shapes"])
     seen = set()
     for step in range(16):
         batch = make_batch(data, phase, 0, step)
-        assert batch.photo.shape == (2, 3, phase.size_px, phase.size_px)
+        side = batch.photo.shape[-1]
+        assert batch.photo.shape == (2, 3, side, side)
         if batch.coarse is None:
-            seen.add("plain")
+            seen.add({phase.size_px: "plain", phase.size_px // 2: "small"}[side])
         else:
             seen.add("tile" if batch.coarse.photo.shape[-1] == phase.size_px else "guided")
     assert seen == kinds

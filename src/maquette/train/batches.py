@@ -64,14 +64,15 @@ def make_batch(
 ) -> Batch:
     """Batch `step`, a function of (seed, step, rank) and the data alone.
 
-    All processes of a step take the same kind of batch: without a guide, with one, or tiles with one.
+    All processes of a step take the same kind of batch: tiles with a guide, whole photos with one or without, small ones.
     """
     kind = np.random.default_rng(mix(seed, step, 3)).random()
-    tiles = kind < phase.tiles
+    tiles, small = kind < phase.tiles, kind >= 1 - phase.small
+    size_px = phase.size_px * 2 if tiles else phase.size_px // 2 if small else phase.size_px
     # Selection and shading draw from generators of their own: shading runs on the device.
     picks = np.random.default_rng(mix(seed, step, rank, 0))
     indices = picks.integers(len(data), size=phase.batch // world).tolist()
-    surfaces = move(data.windows(indices, phase.size_px * (2 if tiles else 1), picks), device)
+    surfaces = move(data.windows(indices, size_px, picks), device)
     rng = torch.Generator(device).manual_seed(mix(seed, step, rank, 1))
     batch = prepare(surfaces, photograph(surfaces, rng), rng)
     if tiles:

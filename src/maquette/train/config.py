@@ -35,11 +35,13 @@ class GuidedPhase(Phase):
 
     Attributes:
         guided: share of the batches whose guide is what the network says of them at half the resolution.
+        small: share of the batches at half the size, without a guide: what the first pass sees isn't forgotten.
         tiles: share of the batches that are parts of photos twice as large; their guide is of the whole photo.
     """
 
     guided: float = 0.0
     tiles: float = 0.0
+    small: float = 0.0
 
 
 class Schedule:
