@@ -64,7 +64,7 @@ def make_batch(
 ) -> Batch:
     """Batch `step`, a function of (seed, step, rank) and the data alone.
 
-    All processes of a step take the same kind of batch: tiles with a guide, whole photos with one or without, small ones.
+    All processes of a step take the same kind: tiles with a guide, whole photos with one or without, small ones.
     """
     kind = np.random.default_rng(mix(seed, step, 3)).random()
     tiles, small = kind < phase.tiles, kind >= 1 - phase.small
