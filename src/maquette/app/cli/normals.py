@@ -109,11 +109,10 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out, mask_share
 
     start = time.perf_counter()
-    photo = read_photo(path)
-    photo = photo.with_mask(object_mask(photo, options.mask))
+    photo = cut_out(read_photo(path), options.mask)
     added: dict[str, Any] = {}
     if options.method == "clone":
         normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
@@ -126,7 +125,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
 
     suffix = FORMAT_SUFFIXES[options.format]
     normals = options.output / f"{path.stem}.normals{suffix}"
-    write_normal_map(normals, normal_map, options.convention, options.format)
+    write_normal_map(normals, normal_map, options.convention, options.format, photo.alpha)
     confidence = None
     if options.confidence and normal_map.concentration is not None:
         confidence = options.output / f"{path.stem}.confidence{suffix}"
@@ -154,6 +153,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
         "report": None if report is None else str(report),
         "convention": options.convention,
         "frame": frame,
+        "mask_share": mask_share(photo),
         **added,
         "seconds": round(time.perf_counter() - start, 3),
     }
