@@ -23,7 +23,7 @@ from maquette.geometry.rotation import smallest_axis
 from maquette.geometry.tangent import object_to_tangent, tangent_basis, tangent_to_object
 from maquette.io.cameras import read_camera
 from maquette.io.height_maps import write_height_map
-from maquette.io.images import linear_to_srgb, read_photo, write_exr
+from maquette.io.images import linear_to_srgb, read_photo, write_exr, write_srgb
 from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
 from maquette.io.splats.files import read_splats, write_splats
 from maquette.methods.frame_check import CAN_TELL, check_frame
@@ -317,6 +317,21 @@ def test_outside_the_mask(tmp_path):
     assert OpenEXR.File(str(tmp_path / "a.exr")).channels()["RGB"].pixels[0, 0].tolist() == [0, 0, 0]
     write_normal_map(tmp_path / "a.png", tilted_map(), "opengl", "png8")
     assert Image.open(tmp_path / "a.png").mode == "RGB"
+
+
+def test_soft_rim(tmp_path):
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[:, :4] = True
+    alpha = torch.zeros(16, 16)
+    alpha[:, :4], alpha[:, 4], alpha[:, 15] = 0.6, 0.4, 0.4
+    write_normal_map(tmp_path / "a.png", tilted_map(mask), "opengl", "png8", alpha)
+    row = np.asarray(Image.open(tmp_path / "a.png"))[0]
+    assert row[:5, 3].tolist() == [153] * 4 + [102]
+    assert row[4, :3].tolist() == row[3, :3].tolist() != [128, 128, 255]
+    assert row[5].tolist() == row[15].tolist() == [128, 128, 255, 0]
+    write_srgb(tmp_path / "b.png", mask[..., None].float().expand(16, 16, 3), mask, alpha)
+    row = np.asarray(Image.open(tmp_path / "b.png"))[0]
+    assert row[3:6].tolist() == [[255] * 3 + [153], [255] * 3 + [102], [0] * 4]
 
 
 def test_confidence_file(tmp_path):

@@ -23,12 +23,15 @@ class Photo:
     Attributes:
         rgb: linear RGB, non-negative, in units of the camera's choice (a predictor normalises exposure).
         mask: true where the object is; `None` means that nobody said.
+        alpha: share of every pixel that the object covers, 0 to 1, where that is known: what pictures are written
+            with. The mask, where it is above a half, is what is computed with.
         name: what to call it in messages and file names.
     """
 
     rgb: Float[Tensor, "height width 3"]
     mask: Bool[Tensor, "height width"] | None = None
     name: str = "photo"
+    alpha: Float[Tensor, "height width"] | None = None
 
     def __post_init__(self) -> None:
         if self.mask is not None and self.mask.shape != self.rgb.shape[:2]:
@@ -37,8 +40,8 @@ class Photo:
             )
 
     def with_mask(self, mask: Bool[Tensor, "height width"]) -> "Photo":
-        """The same photo with another mask."""
-        return replace(self, mask=mask)
+        """The same photo with another mask, and with no alpha, which was that of the old one."""
+        return replace(self, mask=mask, alpha=None)
 
 
 @dataclass(frozen=True)

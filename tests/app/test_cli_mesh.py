@@ -43,6 +43,7 @@ def test_every_format(photo, tmp_path, capfd, suffix):
     code, lines, errors = run(capfd, photo, "-o", out, "--method", "inflate", "--json")
     assert (code, errors) == (0, [])
     report = json.loads(lines[0])
+    assert 0 < report["mask_share"] < 1
     assert report["mesh"] == str(out)
     assert sorted(report["files"]) == sorted(str(path) for path in out.parent.iterdir())
     assert report["solid"] == (suffix == "stl")

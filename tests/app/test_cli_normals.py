@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mask_photos import disc_photo, overlap, two_discs
 from PIL import Image
 
 from maquette.app.cli.main import main
-from maquette.io.images import write_exr
+from maquette.io.images import to_srgb8, write_exr
 from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
 from maquette.types import NormalMap, Photo
 
@@ -203,6 +204,10 @@ def test_in_a_batch_the_others_finish_and_the_failed_are_named(photo, tmp_path, 
     ("arguments", "message"),
     [
         (["--mask", "alhpa"], "alhpa: no such file"),
+        (["--mask", "box:1,2,3"], "--mask: box:1,2,3: box:X0,Y0,X1,Y1 takes 4 numbers"),
+        (["--mask", "box:90,90,130,130"], "--mask box:90,90,130,130: lies outside of cup.png, which is 48x48 pixels"),
+        (["--mask", "point:99,9"], "--mask point:99,9: lies outside of cup.png"),
+        (["--mask", "rembg:no-such-model"], "--mask rembg:no-such-model: "),
         (["--convention", "maya"], "invalid choice: 'maya'"),
         (["--format", "bmp"], "invalid choice: 'bmp'"),
         (["--method", "guess"], "invalid choice: 'guess'"),
@@ -215,6 +220,46 @@ def test_a_wrong_option_is_one_line(photo, tmp_path, capfd, arguments, message):
     assert (code, lines) == (2, [])
     assert len(errors) == 1
     assert message in errors[0]
+
+
+def test_the_masks_share_and_its_soft_rim(tmp_path, capfd):
+    """Two discs on grey: both, one by a point, one by a box, all; alpha in the file, and more of it than two values."""
+    photo, left, right = two_discs()
+    Image.fromarray(cv2.GaussianBlur(to_srgb8(photo.rgb).numpy(), (0, 0), 1)).save(tmp_path / "discs.png")
+    shares = {
+        "auto": left | right,
+        "point:240,100": right,
+        "box:20,30,160,170": left,
+        "none": torch.ones_like(left),
+    }
+    for how, truth in shares.items():
+        code, lines, errors = run(
+            capfd, tmp_path / "discs.png", "-o", tmp_path / "out", "--method", "flat", "--json", "--mask", how
+        )
+        assert (code, errors) == (0, [])
+        report = json.loads(lines[0])
+        assert report["mask_share"] == pytest.approx(float(truth.float().mean()), rel=0.02)
+        codes = cv2.imread(report["normals"], cv2.IMREAD_UNCHANGED)
+        assert codes is not None
+        if how == "none":
+            assert codes.shape[-1] == 3
+        else:
+            assert overlap(torch.from_numpy(codes[..., 3] > 32767), truth) > 0.97
+            assert ((codes[..., 3] > 0) & (codes[..., 3] < 65535)).any()
+
+
+def test_a_strip_in_a_batch_is_the_whole_frame_and_a_tiny_object_is_told(tmp_path, capfd):
+    """What was a traceback of OpenCV, and a silence."""
+    strip = np.random.default_rng(0).integers(90, 110, (32, 1024, 1), np.uint8).repeat(3, 2)
+    Image.fromarray(strip).save(tmp_path / "a_strip.png")
+    Image.fromarray(to_srgb8(disc_photo(radius=0.09)[0].rgb).numpy()).save(tmp_path / "b_dot.png")
+    for how in ("auto", "grabcut"):
+        code, lines, errors = run(capfd, tmp_path, "-o", tmp_path / "out", "--method", "flat", "--json", "--mask", how)
+        assert code == 0
+        assert json.loads(lines[0])["mask_share"] == 1
+        assert json.loads(lines[1])["mask_share"] < 0.03
+        assert "a_strip.png: no object stands out from the background; the whole frame is used" in errors[0]
+        assert "b_dot.png: the object is 2." in errors[1]
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:77", "meta"])

@@ -71,6 +71,7 @@ def test_a_folder_of_photos_is_one_map(scene, capfd, format, convention):
     assert (code, errors) == (0, [])
     assert len(lines) == 1
     report = json.loads(lines[0])
+    assert 0 < report["mask_share"] < 1
     assert report["photos"] == [str(scene / "cup" / f"p.{k}.png") for k in range(COUNT)]  # 2 before 10
     suffix = FORMAT_SUFFIXES[format]
     assert report["normals"] == str(scene / "out" / f"cup.normals{suffix}")

@@ -53,6 +53,19 @@ def test_a_photo_is_predicted_first_and_keeps_its_colour(tmp_path):
     assert right[0] > 2.5 * right[1] > 2.5 * right[2]
 
 
+def test_the_soft_rim_of_a_photo_is_that_of_the_picture(tmp_path):
+    """Alpha as it was, and under it the object's colour, not the dark ground's."""
+    axis = np.linspace(-1, 1, 64)
+    alpha = np.clip((0.8 - np.hypot.outer(axis, axis)) / 0.12 + 0.5, 0, 1)
+    codes = np.round(alpha * 255).astype(np.uint8)
+    Image.fromarray(np.dstack([np.full((64, 64, 3), 200, np.uint8), codes])).save(tmp_path / "soft.png")
+    picture = relit(tmp_path, tmp_path / "soft.png", "--method", "flat", "--elevation", 90)
+    assert np.array_equal(picture[..., 3], codes)
+    rim = (codes > 0) & (codes < 128)
+    assert rim.sum() > 50
+    assert np.abs(picture[rim][:, :3] - picture[32, 32, :3]).max() <= 1
+
+
 def test_npy_and_flagged_maps_are_normals(hemisphere, tmp_path):
     renamed = tmp_path / "map.png"
     renamed.write_bytes(hemisphere.read_bytes())

@@ -69,6 +69,7 @@ def test_the_file_holds_what_the_method_gives_and_json_tells_of_it(picture, weig
     assert (code, errors) == (0, [])
     assert len(lines) == 1
     report = json.loads(lines[0])
+    assert 0 < report["mask_share"] < 1
     wanted = GSN.from_pretrained(weights)(cup())
     assert report["gaussians"] == len(wanted)
     assert report["bytes"] == out.stat().st_size

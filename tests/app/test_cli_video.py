@@ -51,6 +51,7 @@ def test_a_folder_of_frames(frames, tmp_path, capfd):
     code, lines, errors = run(capfd, frames, "-o", tmp_path / "out", "--method", "inflate", "--json")
     assert (code, errors) == (0, [])
     report = json.loads(lines[0])
+    assert 0 < report["mask_share"] < 1
     assert report["frames"] == len(report["normals"]) == 11
     assert Path(report["normals"][3]).name == "walk.000003.normals.png"
     assert 0 <= report["flicker_deg"] <= report["raw_flicker_deg"]

@@ -140,6 +140,19 @@ def test_exr_is_linear_and_half_floats_work(tmp_path, compression):
     assert torch.allclose(read_photo(tmp_path / "a.exr").rgb, torch.tensor(2.5), rtol=2e-3)
 
 
+def test_alpha_is_kept_as_soft_as_it_is(tmp_path):
+    codes = np.full((16, 16, 4), 255, np.uint8)
+    codes[3, :, 3] = np.arange(16) * 17
+    Image.fromarray(codes).save(tmp_path / "soft.png")
+    photo = read_photo(tmp_path / "soft.png")
+    assert photo.mask is not None
+    assert photo.alpha is not None
+    assert torch.allclose(photo.alpha[3], torch.arange(16) * 17 / 255)
+    assert torch.equal(photo.mask, photo.alpha > 0.5)
+    Image.fromarray(codes[..., :3]).save(tmp_path / "opaque.png")
+    assert read_photo(tmp_path / "opaque.png").alpha is None
+
+
 def test_exr_alpha_is_premultiplied_and_negatives_become_zero(tmp_path):
     values = np.full((24, 40, 4), 0.4, np.float32)
     values[..., 3] = 0.8
@@ -153,6 +166,21 @@ def test_exr_alpha_is_premultiplied_and_negatives_become_zero(tmp_path):
     assert photo.mask is not None
     assert not photo.mask[1, 1]
     assert photo.mask[5, 5]
+
+
+def test_a_picture_with_a_soft_rim(tmp_path):
+    """Where the object covers less than half, the nearest colour of it; alpha as it was."""
+    linear = torch.zeros(16, 16, 3)
+    linear[:, :8, 0] = 1.0
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[:, :8] = True
+    alpha = mask.float()
+    alpha[:, 8] = 0.4
+    write_srgb(tmp_path / "a.png", linear, mask, alpha)
+    row = np.asarray(Image.open(tmp_path / "a.png"))[0]
+    assert row[7].tolist() == [255, 0, 0, 255]
+    assert row[8].tolist() == [255, 0, 0, 102]
+    assert row[9].tolist() == [0, 0, 0, 0]
 
 
 def test_mask_files_of_black_and_white_and_of_alpha(tmp_path):

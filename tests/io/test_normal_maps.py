@@ -51,6 +51,38 @@ def test_round_trip(tmp_path, convention, format, full):
     assert torch.allclose(after.normals.norm(dim=-1)[after.mask], torch.tensor(1.0), atol=3e-5)
 
 
+@pytest.mark.parametrize("format", ["png8", "png16"])
+def test_a_soft_rim_leaves_the_normals_and_the_mask_as_they_were(tmp_path, format):
+    """Alpha from the photo; who reads the map finds the mask and the normals of the map with a hard rim."""
+    before = random_map(full=False)
+    alpha = torch.rand(64, 48, generator=torch.Generator().manual_seed(1))
+    hard, soft = tmp_path / "hard.png", tmp_path / "soft.png"
+    write_normal_map(hard, before, "directx", format)
+    write_normal_map(soft, before, "directx", format, alpha)
+    first, second = read_normal_map(hard, "directx"), read_normal_map(soft, "directx")
+    assert torch.equal(first.mask, second.mask)
+    assert torch.equal(first.normals, second.normals)
+    codes = cv2.imread(str(soft), cv2.IMREAD_UNCHANGED)
+    assert codes is not None
+    largest = np.iinfo(codes.dtype).max
+    agree = before.mask.numpy() == (alpha > 0.5).numpy()
+    assert np.abs(codes[..., 3] / largest - alpha.numpy())[agree].max() <= 0.51 / largest
+    rim = ~before.mask.numpy() & (codes[..., 3] > 0)
+    stored = codes[rim][:, 2::-1] / largest * 2 - 1
+    assert np.abs(np.linalg.norm(stored, axis=-1) - 1).max() < 0.02  # normals too, those of their neighbours
+
+
+def test_without_a_rim_alpha_is_the_mask(tmp_path):
+    before = random_map(full=False)
+    write_normal_map(tmp_path / "a.png", before)
+    codes = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert codes is not None
+    assert np.array_equal(codes[..., 3], before.mask.numpy() * np.uint16(65535))
+    full = random_map(full=True)
+    write_normal_map(tmp_path / "b.png", full, alpha=torch.full((64, 48), 0.7))
+    assert np.asarray(cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_UNCHANGED)).shape == (64, 48, 3)
+
+
 @pytest.mark.parametrize(("convention", "format"), EVERY)
 def test_writing_what_was_read_changes_nothing(tmp_path, convention, format):
     first, second = (tmp_path / f"{name}{FORMAT_SUFFIXES[format]}" for name in "ab")

@@ -95,6 +95,8 @@ def list_checks() -> list[Check]:
         Check("diffusers", "--method rose", do.diffusers, apart=True),
         Check("transformers", "splat, --method hf:FOLDER, train rose --preset svd", do.transformers, apart=True),
         *(Check(f"weights {name}", f"--weights {name}", do.weights(name)) for name in do.shipped_weights()),
+        Check("onnxruntime", "--mask auto, --method onnx:FILE", do.onnxruntime, apart=True),
+        Check("weights u2netp", "--mask auto", do.mask_weights, apart=True),
         Check(
             "mp4",
             "films as MP4",
@@ -109,7 +111,6 @@ def list_checks() -> list[Check]:
         ),
         Check("mitsuba", "path-traced photos of the bench", do.mitsuba, required=False, apart=True, fix=render),
         Check("onnx", "maquette export", do.onnx, required=False, apart=True, fix=onnx),
-        Check("onnxruntime", "--method onnx:FILE", do.onnxruntime, required=False, apart=True, fix=onnx),
         Check("viser", "maquette view", do.viser, required=False, apart=True, fix="pip install 'maquette[view]'"),
         Check("ray", "dataset multishade --ray", do.ray, required=False, apart=True, fix=scale),
         Check("webdataset", "the tests of MultiShade's tars", do.webdataset, required=False, apart=True, fix=scale),

@@ -225,6 +225,19 @@ def _refiner_weights(name: str) -> str:
     return _described(refiner, refiner.config.size_px, normals, mask)
 
 
+def mask_weights() -> str:
+    """A red ball on grey stands out."""
+    import torch
+
+    from maquette.methods.masks import stands_out
+    from maquette.types import Photo
+
+    alpha = stands_out(Photo(torch.where(_ball()[..., None], torch.tensor([0.6, 0.05, 0.02]), 0.3)))
+    right = alpha is not None and float(((alpha > 0.5) == _ball()).float().mean()) > 0.95
+    _expect(right, "a red ball isn't found")
+    return "U^2-Net-p, at 320 px"
+
+
 def _ball() -> "Tensor":
     import torch
 

@@ -47,12 +47,15 @@ def shrink_normals(normal_map: NormalMap, longest_px: int) -> NormalMap:
 def contact_sheet(photo: Photo, normal_map: NormalMap) -> UInt8[Tensor, "height width 3"]:
     """Six panels in sRGB: photo, normals, and clay lit from the right, above, the left and below.
 
-    In the first panel what lies outside the mask is dimmed.
+    In the first panel what lies outside the mask is dimmed, as softly as the photo's alpha has it.
     """
     small = shrink_normals(normal_map, _PANEL_PX)
     rgb = shrink_image(photo.rgb, _PANEL_PX)
-    inside = small.mask[..., None]
-    panels = [to_srgb8(torch.where(inside, rgb, rgb * _DIMMED)), normals_in_colour(small)]
+    if photo.alpha is None:
+        inside = small.mask[..., None].float()
+    else:
+        inside = shrink_image(photo.alpha[..., None].expand_as(photo.rgb), _PANEL_PX)
+    panels = [to_srgb8(rgb * (_DIMMED + (1 - _DIMMED) * inside)), normals_in_colour(small)]
     panels += [to_srgb8(relit(small, azimuth, _SHEET_ELEVATION_DEG)) for azimuth in _SHEET_AZIMUTHS_DEG]
     framed = [torch.nn.functional.pad(panel, (0, 0, 0, _GAP_PX, 0, _GAP_PX), value=255) for panel in panels]
     rows = [torch.cat(framed[:3], dim=1), torch.cat(framed[3:], dim=1)]

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8, UInt16
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.geometry.rim import with_rim
 from maquette.io.decode import read_pixels
 from maquette.io.files import atomic_path, write_bytes
 from maquette.types import Photo
@@ -35,7 +36,7 @@ def read_photo(path: Path | str, encoding: Encoding = "srgb") -> Photo:
 
     PNG, JPEG, WebP and TIFF of 8 or 16 bits are taken as sRGB (colour profiles are not looked at); EXR is
     taken as linear, its alpha as premultiplied, and negative values, as compression leaves, become zero.
-    Alpha becomes the mask (alpha > 0.5) unless all of it is opaque.
+    Alpha is kept, and becomes the mask (alpha > 0.5), unless all of it is opaque.
 
     Args:
         path: the file; the photo's name is the file's name.
@@ -56,14 +57,23 @@ def read_photo(path: Path | str, encoding: Encoding = "srgb") -> Photo:
             curve = srgb_to_linear(curve)
         rgb = curve.float().numpy()[pixels[..., :3]]
         alpha = pixels[..., 3] / np.float32(largest) if pixels.shape[-1] == 4 else None
-    mask = None
-    if alpha is not None and (alpha < 1).any():
-        mask = torch.from_numpy(alpha > 0.5)
-    return Photo(rgb=torch.from_numpy(rgb), mask=mask, name=path.name)
+    if alpha is None or not (alpha < 1).any():
+        return Photo(torch.from_numpy(rgb), name=path.name)
+    share = torch.from_numpy(alpha.astype(np.float32).clip(0, 1))
+    return Photo(torch.from_numpy(rgb), torch.from_numpy(alpha > 0.5), path.name, share)
 
 
 def read_mask(path: Path | str) -> Bool[Tensor, "height width"]:
-    """Read a mask: true where it is transparent by less than half or, if it is opaque, lighter than half.
+    """Read a mask: true where `read_alpha` is above a half.
+
+    Raises:
+        InputError: as `read_pixels`.
+    """
+    return read_alpha(path) > 0.5
+
+
+def read_alpha(path: Path | str) -> Float[Tensor, "height width"]:
+    """Read a mask as shares from 0 to 1: its alpha or, if it is opaque, its lightness.
 
     Raises:
         InputError: as `read_pixels`.
@@ -72,8 +82,8 @@ def read_mask(path: Path | str) -> Bool[Tensor, "height width"]:
     largest = 1.0 if pixels.dtype == np.float32 else float(np.iinfo(pixels.dtype).max)
     shares = torch.from_numpy(pixels.astype(np.float32) / largest)
     if shares.shape[-1] == 4 and bool((shares[..., 3] < 1).any()):
-        return shares[..., 3] > 0.5
-    return shares[..., :3].mean(dim=-1) > 0.5
+        return shares[..., 3].clamp(0, 1)
+    return shares[..., :3].mean(dim=-1).clamp(0, 1)
 
 
 def write_png8(path: Path, codes: UInt8[Tensor, "height width *channels"]) -> None:
@@ -95,17 +105,27 @@ def write_png16(path: Path, codes: UInt16[Tensor, "height width *channels"]) -> 
 
 
 def write_srgb(
-    path: Path, linear: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"] | None = None
+    path: Path,
+    linear: Float[Tensor, "height width 3"],
+    mask: Bool[Tensor, "height width"] | None = None,
+    alpha: Float[Tensor, "height width"] | None = None,
 ) -> None:
     """Write linear colour as an 8-bit sRGB PNG; a mask that isn't full becomes its alpha.
+
+    Args:
+        path: the file.
+        linear: its colours; they needn't be known outside the mask.
+        mask: where there is something to see.
+        alpha: how much of it a pixel shows, for a soft rim (`maquette.geometry.rim`).
 
     Raises:
         InputError: the file can't be written.
     """
-    codes = to_srgb8(linear)
-    if mask is not None and not bool(mask.all()):
-        codes = torch.cat([codes, mask[..., None].to(torch.uint8) * 255], dim=-1)
-    write_png8(path, codes)
+    if mask is None or bool(mask.all()):
+        write_png8(path, to_srgb8(linear))
+        return
+    linear, codes = (linear, mask * 255) if alpha is None else with_rim(linear, mask, alpha, 255)
+    write_png8(path, torch.cat([to_srgb8(linear), codes[..., None].to(torch.uint8)], dim=-1))
 
 
 def to_srgb8(linear: Float[Tensor, "*batch 3"]) -> UInt8[Tensor, "*batch 3"]:

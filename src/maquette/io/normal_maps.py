@@ -3,7 +3,8 @@
 PNG holds n * 0.5 + 0.5 without gamma, as artists' tools expect. EXR (channels R, G, B) and NPY hold the
 signed normal itself, so that nothing is rounded. Where there is no normal, PNG holds the neutral colour that
 encodes (0, 0, 1), which lights as a flat wall in a tool that ignores alpha, under an alpha of zero; EXR and
-NPY hold (0, 0, 0). A mask that is full writes no alpha.
+NPY hold (0, 0, 0). A mask that is full writes no alpha. Where the photo's alpha is known, PNG has it at the rim, above
+a half on the mask alone, and where it is below, the nearest normal.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.frames import CameraFrame, camera_frame
+from maquette.geometry.rim import with_rim
 from maquette.io.decode import read_pixels, require_file, require_size
 from maquette.io.images import write_exr, write_npy, write_png8, write_png16
 from maquette.types import NormalMap
@@ -32,7 +34,11 @@ _LENGTHS_OF_NORMALS = (0.5, 1.5)
 
 
 def write_normal_map(
-    path: Path, normal_map: NormalMap, convention: Convention = "opengl", format: Format = "png16"
+    path: Path,
+    normal_map: NormalMap,
+    convention: Convention = "opengl",
+    format: Format = "png16",
+    alpha: Float[Tensor, "height width"] | None = None,
 ) -> None:
     """Write a normal map; see the module's page for what is stored.
 
@@ -41,14 +47,15 @@ def write_normal_map(
         normal_map: in the frame of memory.
         convention: the frame of the file.
         format: how it is stored.
+        alpha: the photo's, for a soft rim in PNG; without it, the rim is as hard as the mask.
 
     Raises:
         InputError: the file can't be written.
     """
     if format == "png16":
-        write_png16(path, normal_codes(normal_map, convention).to(torch.uint16))
+        write_png16(path, normal_codes(normal_map, convention, alpha=alpha).to(torch.uint16))
     elif format == "png8":
-        write_png8(path, normal_codes(normal_map, convention, largest=255).to(torch.uint8))
+        write_png8(path, normal_codes(normal_map, convention, 255, alpha).to(torch.uint8))
     else:
         normals = normal_map.normals.detach().float() @ _matrix(convention).to(normal_map.normals.device).T
         values = torch.where(normal_map.mask[..., None], normals, 0.0)
@@ -56,17 +63,23 @@ def write_normal_map(
 
 
 def normal_codes(
-    normal_map: NormalMap, convention: Convention = "opengl", largest: int = 65535
+    normal_map: NormalMap,
+    convention: Convention = "opengl",
+    largest: int = 65535,
+    alpha: Float[Tensor, "height width"] | None = None,
 ) -> Float[Tensor, "height width channels"]:
     """What a PNG stores of a normal map, as whole numbers from 0 to `largest`: RGB, or RGBA if the mask isn't full."""
-    mask = normal_map.mask[..., None]
-    to_file = _matrix(convention).to(normal_map.normals.device)
-    normals = normal_map.normals.detach().float() @ to_file.T
+    mask, normals = normal_map.mask, normal_map.normals.detach().float()
+    to_file = _matrix(convention).to(normals.device)
+    cover = mask.double() * largest
+    known = mask
+    if alpha is not None and not bool(mask.all()):
+        normals, cover = with_rim(normals, mask, alpha, largest)
+        known = cover > 0
     neutral = to_file @ torch.tensor([0.0, 0.0, 1.0], device=normals.device)
-    codes = torch.where(mask, normals, neutral).double() * 0.5 + 0.5
-    if not bool(mask.all()):
-        codes = torch.cat([codes, mask.double()], dim=-1)
-    return (codes.clamp(0, 1) * largest).round()
+    codes = torch.where(known[..., None], normals @ to_file.T, neutral).double() * 0.5 + 0.5
+    codes = (codes.clamp(0, 1) * largest).round()
+    return codes if bool(mask.all()) else torch.cat([codes, cover[..., None]], dim=-1)
 
 
 def read_normal_map(path: Path | str, convention: Convention = "opengl") -> NormalMap:

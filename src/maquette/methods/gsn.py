@@ -44,6 +44,7 @@ class SplatResult:
         confidence: 0 to 1; see `confidence_of`.
         warnings: a plain line each.
         seconds: that the network took.
+        mask_share: of the photo's frame that was taken for the object.
     """
 
     gaussians: Gaussians
@@ -51,6 +52,7 @@ class SplatResult:
     confidence: float
     warnings: tuple[str, ...]
     seconds: float
+    mask_share: float
 
 
 class GSN:
@@ -114,7 +116,7 @@ class GSN:
         if not len(gaussians):
             raise InputError("the weights make nothing of the picture, no Gaussian that can be seen; give others")
         confidence = confidence_of(*self.agreement(shown, gaussians))
-        return SplatResult(gaussians, self.camera(shown), confidence, shown.warnings, seconds)
+        return SplatResult(gaussians, self.camera(shown), confidence, shown.warnings, seconds, shown.share)
 
     def camera(self, shown: Shown) -> Camera:
         """The camera of a picture's size that sees its splat where the picture shows the object."""

@@ -19,7 +19,8 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.io.images import srgb_to_linear
 from maquette.methods.framing import MINIMUM_PX, Window, object_window, resize
-from maquette.methods.masks import foreground, in_one_piece
+from maquette.methods.masks import stands_out
+from maquette.methods.matte import pieces
 from maquette.types import Photo
 
 TYPICAL_EXTENT = 0.63
@@ -31,9 +32,9 @@ _PLAUSIBLE_EXTENT = (0.1, 0.95)  # of an object in a square that is shown as it 
 _PLAUSIBLE_OFFSET = 0.15  # of the middle of its box from the middle of the square, as a share of the side
 _COMPARABLE = 0.25  # of the largest piece's area: a piece as large may be an object of its own
 _ONE_COLOUR = 2 / 255  # within this range, all of a picture has one colour
-_BUSY = 0.06  # standard deviation of a border's colours from which GrabCut's masks are in doubt
+_BUSY = 0.06  # standard deviation of a border's colours from which the masks that are found are in doubt
 _SMALL_PX = 40  # an object smaller than this has half the detail of the training images'
-_GRABCUT_FRAME = 0.02  # which GrabCut takes for background, as a share of the longer side
+_BORDER = 0.02  # what is looked at of the background, as a share of the longer side
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Shown:
     picture_size: tuple[int, int]
     warnings: tuple[str, ...]
 
+    @property
+    def share(self) -> float:
+        """The share of the picture that the object takes, 0 to 1."""
+        height, width = self.picture_size
+        return float(self.mask.double().mean()) * self.window.height * self.window.width / (height * width)
+
 
 def show(
     rgb: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"] | None = None, name: str = "picture"
@@ -64,7 +71,7 @@ def show(
         rgb: display-encoded, 0 to 1.
         mask: where the object is. Without one, a square on white with an object of plausible size in its middle is
             shown as it is, bit for bit if it has at most `SIDE_PX` pixels a side; else the object is what isn't white
-            or, on another background, what GrabCut finds (a second or two: give a mask if that matters). A mask of
+            or, on another background, what stands out (half a second or more: give a mask if that matters). A mask of
             every pixel says that the whole picture is framed and on white already.
         name: of the picture, for messages.
 
@@ -87,7 +94,7 @@ def show(
     if float(_ring(found, 1).float().mean()) <= 1 - _WHITE_BORDER:
         warnings = _complaints(found)
         return _as_it_is(rgb, found, warnings) if _is_framed(found) else _cut(rgb, found, name, warnings)
-    return _found_by_grabcut(rgb, name)
+    return _found(rgb, name)
 
 
 def _whole(rgb: Tensor, found: Tensor) -> Shown:
@@ -99,18 +106,19 @@ def _whole(rgb: Tensor, found: Tensor) -> Shown:
     return _as_it_is(rgb, torch.ones_like(found), (warning,), window)
 
 
-def _found_by_grabcut(rgb: Tensor, name: str) -> Shown:
-    photo = Photo(srgb_to_linear(rgb), name=name)
-    pieces = foreground(photo)
-    mask = in_one_piece(photo, pieces)
-    if mask is None:
+def _found(rgb: Tensor, name: str) -> Shown:
+    alpha = stands_out(Photo(srgb_to_linear(rgb), name=name))
+    if alpha is None:
         warning = "no object stands out from the background; all of the picture is taken for it: give a mask"
         return _as_it_is(rgb, torch.ones(rgb.shape[:2], dtype=torch.bool), (warning,), _square_about(rgb))
-    frame_px = max(1, round(_GRABCUT_FRAME * max(rgb.shape))) + 2
-    warnings = _complaints(mask, frame_px)
-    if (count := comparable_pieces(pieces)) > 1:
+    found = (alpha > 0.5).numpy()
+    mask = torch.from_numpy(pieces(found, 1.0))
+    warnings = _complaints(mask)
+    if (count := comparable_pieces(found)) > 1:
         warnings = (f"{count} objects of comparable size; the largest is taken: give a mask for another", *warnings)
-    if float(_ring(rgb, frame_px).std(0).max()) > _BUSY:
+    border_px = max(1, round(_BORDER * max(rgb.shape)))
+    behind = _ring(rgb, border_px)[~_ring(torch.from_numpy(found), border_px)]
+    if len(behind) > 1 and float(behind.std(0).max()) > _BUSY:
         warnings = (*warnings, "the background isn't even, and no mask is given; the object may be cut out wrongly")
     return _cut(rgb, mask, name, warnings)
 
@@ -162,14 +170,14 @@ def _is_framed(found: Tensor) -> bool:
     return _PLAUSIBLE_EXTENT[0] <= extent <= _PLAUSIBLE_EXTENT[1] and offset <= _PLAUSIBLE_OFFSET
 
 
-def _complaints(mask: Tensor, border_px: int = 1) -> tuple[str, ...]:
-    """What a mask itself says against a picture; one that comes within `border_px` of the border is cut off."""
+def _complaints(mask: Tensor) -> tuple[str, ...]:
+    """What a mask itself says against a picture; one that comes to the border is cut off."""
     if not bool(mask.any()):
         return ()  # which is refused, soon
     warnings = []
     if (count := comparable_pieces(mask.numpy())) > 1:
         warnings.append(f"{count} pieces of comparable size are taken for one object; GSN was trained on one at a time")
-    if bool(_ring(mask, border_px).any()):
+    if bool(_ring(mask, 1).any()):
         warnings.append("the object reaches the picture's border, or nearly; what lies beyond is made up, or missing")
     top, bottom, left, right = _box(mask)
     if (extent := max(bottom - top, right - left)) < _SMALL_PX:

@@ -1,132 +1,206 @@
 """Where the object is: from alpha, from a file, from the picture itself, or everywhere."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.io.images import read_mask, to_srgb8
+from maquette.io.images import read_alpha
+from maquette.methods.adapters.rembg import alpha_by_rembg
+from maquette.methods.framing import display
+from maquette.methods.grabcut import grabcut_in_box, grabcut_mask
+from maquette.methods.mask_choice import SMALLEST_BOX_PX, MaskChoice, read_choice
+from maquette.methods.matte import matte, pieces
+from maquette.methods.saliency import saliency
 from maquette.types import Photo
 
-_WORKING_SIDE_PX = 384
-_BORDER_SHARE = 0.02
-_ITERATIONS = 5
-_PLAUSIBLE_SHARES = (0.01, 0.99)
-_LARGEST_FILLED_HOLE = 0.02
+_PLAUSIBLE_SHARES = (0.01, 0.95)  # of the frame: less is nothing, more is all of it
+_LEAST_CLEAR = 0.25  # of what may stand out, the share that surely does; a room full of things has less
+_SMALLEST_PIECE = 0.1  # of the largest one: smaller ones are no object
+_TINY = 0.05  # of the frame; an object as small is worth a word
+_BOX_MARGIN = 0.15  # around a box, as a share of its larger side: what it is told apart from
+_CLOSER = (1.0, 0.7, 0.5, 0.35, 0.25)  # squares about a point, as shares of the photo's longer side
 
 
 def object_mask(photo: Photo, how: str = "auto") -> Bool[Tensor, "height width"]:
-    """The pixels that show the object.
+    """The pixels that show the object; `how` and the errors are those of `cut_out`."""
+    mask = cut_out(photo, how).mask
+    assert mask is not None
+    return mask
+
+
+def cut_out(photo: Photo, how: str = "auto") -> Photo:
+    """The photo with the mask of its object and, where it is known, its alpha.
 
     Args:
         photo: any photo.
-        how: `alpha` takes the photo's own mask; `none` takes every pixel; `auto` takes the photo's own mask
-            if it has one, else what GrabCut finds; anything else is the path of a mask file as large as the
-            photo (transparent or black: not the object).
+        how: `auto` takes the photo's own mask if it has one, else what stands out, by U^2-Net-p, as fine as the photo;
+            all that is of a size, if there are several pieces. `alpha` takes the photo's own mask; `none` every pixel;
+            `grabcut` the photo's own, else what GrabCut finds. `box:X0,Y0,X1,Y1` takes what stands out in a box,
+            `point:X,Y` the piece that is there (pixels from the top-left corner). `rembg:NAME` asks one of the models
+            of an installed rembg, whose file must be there already. Anything else is the path of a mask file as
+            large as the photo (transparent or black: not the object).
+
+    Where nothing stands out, or nearly everything does, every pixel is taken and a warning says so. The same photo
+    always gives the same mask.
 
     Raises:
-        InputError: no alpha where it was asked for, a mask file that can't be read or has another size, an
-            empty mask.
+        InputError: no alpha where it was asked for, a mask file that can't be read or has another size, an empty mask,
+            a box or a point outside of the photo, a point where nothing stands out, no rembg or no file of its model.
     """
-    if how == "none":
-        return torch.ones(photo.rgb.shape[:2], dtype=torch.bool)
-    if how in ("alpha", "auto") and photo.mask is not None:
-        mask = photo.mask
-    elif how == "alpha":
-        raise InputError(f"{photo.name}: has no transparent pixels; give --mask auto, none or a file")
-    elif how == "auto":
-        mask = grabcut_mask(photo)
-    else:
-        mask = _mask_from_file(photo, Path(how))
-    if not bool(mask.any()):
+    choice = read_choice(how)
+    photo = _cut_out(photo, choice)
+    if photo.mask is None or not bool(photo.mask.any()):
         raise InputError(f"{photo.name}: its mask is empty; a mask with at least one pixel is needed")
-    return mask
+    return photo
 
 
-def grabcut_mask(photo: Photo) -> Bool[Tensor, "height width"]:
-    """What stands out from the photo's border, in one piece.
-
-    GrabCut (Rother et al. 2004, in OpenCV) on a copy of at most 384 pixels, with a frame of 2 % as the
-    background that it starts from; then the largest connected piece, its small holes filled: a highlight
-    makes a small hole, the handle of a cup a large one (above 2 % of the piece). If that is less than 1 % or
-    more than 99 % of the photo, there is no object to tell apart: every pixel is taken and a warning says
-    so. The same photo always gives the same mask.
-    """
-    mask = in_one_piece(photo, foreground(photo))
-    if mask is None:
-        warnings.warn(f"{photo.name}: no object stands out from the background; the whole frame is used", stacklevel=2)
-        return torch.ones(photo.rgb.shape[:2], dtype=torch.bool)
-    return mask
+def mask_share(photo: Photo) -> float:
+    """The share of the frame that the mask takes, 0 to 1, as `--json` tells it."""
+    return 1.0 if photo.mask is None else round(float(photo.mask.double().mean()), 4)
 
 
-def foreground(photo: Photo) -> Bool[ndarray, "small_height small_width"]:
-    """All that stands out from the photo's border, in any number of pieces; of a copy of at most 384 pixels."""
-    return _grabcut(_display_copy(photo))
+def stands_out(photo: Photo) -> Float[Tensor, "height width"] | None:
+    """The alpha of what `auto` finds in the colours; None if nothing stands out, or nearly everything does."""
+    picture = display(photo).numpy()
+    coarse = saliency(picture)
+    return _plausible(torch.from_numpy(matte(picture, _in_pieces(coarse)))) if _is_clear(coarse) else None
 
 
-def in_one_piece(photo: Photo, found: Bool[ndarray, "small_height small_width"]) -> Bool[Tensor, "height width"] | None:
-    """The mask that `grabcut_mask` makes of what `foreground` found; None if that is hardly anything, or nearly all."""
-    height, width = photo.rgb.shape[:2]
-    found = _largest_piece(found)
+def _cut_out(photo: Photo, choice: MaskChoice) -> Photo:
+    match choice.kind:
+        case "none":
+            return photo.with_mask(torch.ones(photo.rgb.shape[:2], dtype=torch.bool))
+        case "alpha" | "auto" | "grabcut" if photo.mask is not None:
+            return photo
+        case "alpha":
+            raise InputError(f"{photo.name}: has no transparent pixels; give --mask auto, none or a file")
+        case "auto":
+            return _found(photo, stands_out(photo), "U^2-Net-p")
+        case "grabcut":
+            return _found(photo, grabcut_mask(photo), "GrabCut")
+        case "rembg":
+            return _found(photo, _plausible(alpha_by_rembg(photo, choice.text)), f"rembg's {choice.text}")
+        case "box":
+            return _with_alpha(photo, _in_box(photo, choice.numbers))
+        case "point":
+            return _with_alpha(photo, _at_point(photo, *choice.numbers))
+        case "file":
+            return _with_alpha(photo, _from_file(photo, Path(choice.text)))
+
+
+def _found(photo: Photo, found: Tensor | None, by: str) -> Photo:
+    """The photo with what was found in it, a word said of its size, or whole."""
+    if found is None:
+        _say(f"{photo.name}: no object stands out from the background; the whole frame is used")
+        return photo.with_mask(torch.ones(photo.rgb.shape[:2], dtype=torch.bool))
+    photo = photo.with_mask(found) if found.dtype == torch.bool else _with_alpha(photo, found)
+    if (share := mask_share(photo)) < _TINY:
+        _say(
+            f"{photo.name}: the object is {share:.1%} of the frame, by {by}; --mask none takes all of it,"
+            " --mask box:X0,Y0,X1,Y1 or point:X,Y another object"
+        )
+    return photo
+
+
+def _plausible(alpha: Float[Tensor, "height width"]) -> Float[Tensor, "height width"] | None:
+    """None if an alpha is hardly anything, or nearly all of the frame."""
     smallest, largest = _PLAUSIBLE_SHARES
-    if not smallest <= found.mean() <= largest:
-        return None
-    soft = cv2.resize(found.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return torch.from_numpy(soft > 0.5)
+    return alpha if smallest <= float((alpha > 0.5).double().mean()) <= largest else None
 
 
-def _mask_from_file(photo: Photo, path: Path) -> Bool[Tensor, "height width"]:
-    mask = read_mask(path)
-    if mask.shape != photo.rgb.shape[:2]:
-        (height, width), (photo_height, photo_width) = mask.shape, photo.rgb.shape[:2]
+def _with_alpha(photo: Photo, alpha: Float[Tensor, "height width"]) -> Photo:
+    return replace(photo, mask=alpha > 0.5, alpha=alpha)
+
+
+def _say(line: str) -> None:
+    warnings.warn(line, stacklevel=3)
+
+
+def _from_file(photo: Photo, path: Path) -> Float[Tensor, "height width"]:
+    alpha = read_alpha(path)
+    if alpha.shape != photo.rgb.shape[:2]:
+        (height, width), (photo_height, photo_width) = alpha.shape, photo.rgb.shape[:2]
         raise InputError(
             f"{path}: the mask is {width}x{height}, {photo.name} is {photo_width}x{photo_height}; they must agree"
         )
-    return mask
+    return alpha
 
 
-def _display_copy(photo: Photo) -> UInt8[ndarray, "height width 3"]:
-    """The photo as a display would show it, small, exposed so that its bright parts are bright."""
+def _is_clear(coarse: Float[ndarray, "side side"]) -> bool:
+    """Whether something stands out from something else, and most of it without doubt."""
+    smallest, largest = _PLAUSIBLE_SHARES
+    doubtful = (coarse > 0.1).mean()
+    surely = (coarse > 0.9).mean()
+    return bool(smallest <= (coarse > 0.5).mean() <= largest and surely >= _LEAST_CLEAR * doubtful)
+
+
+def _in_pieces(coarse: Float[ndarray, "side side"]) -> Float[ndarray, "side side"]:
+    """The coarse map without the pieces that are small beside the largest one."""
+    return _only(coarse, pieces(coarse > 0.5, _SMALLEST_PIECE))
+
+
+def _only(coarse: Float[ndarray, "side side"], kept: Bool[ndarray, "side side"]) -> Float[ndarray, "side side"]:
+    """The coarse map of some of its pieces: 0 on the others, and on what is nearer to them."""
+    others = (coarse > 0.5) & ~kept
+    if not others.any():
+        return coarse
+    to_kept, to_others = (cv2.distanceTransform((~where).astype(np.uint8), cv2.DIST_L2, 5) for where in (kept, others))
+    return np.where(to_kept <= to_others, coarse, np.float32(0))
+
+
+def _in_box(photo: Photo, box: tuple[float, ...]) -> Float[Tensor, "height width"]:
+    """What stands out in a box from its surroundings; failing that by GrabCut, failing that all of it."""
     height, width = photo.rgb.shape[:2]
-    scale = min(1.0, _WORKING_SIDE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = torch.from_numpy(cv2.resize(photo.rgb.numpy(), size, interpolation=cv2.INTER_AREA))
-    white = max(float(np.percentile(small.numpy(), 99)), 1e-6)
-    return to_srgb8(small / white).numpy()
+    left, top, right, bottom = box
+    left, top = max(0, round(left)), max(0, round(top))
+    right, bottom = min(width, round(right)), min(height, round(bottom))
+    text = "box:" + ",".join(f"{number:g}" for number in box)
+    if min(right - left, bottom - top) < SMALLEST_BOX_PX:
+        raise InputError(f"--mask {text}: lies outside of {photo.name}, which is {width}x{height} pixels")
+    margin = round(_BOX_MARGIN * max(right - left, bottom - top))
+    rows, columns = slice(max(0, top - margin), bottom + margin), slice(max(0, left - margin), right + margin)
+    picture = display(photo).numpy()[rows, columns]
+    inside = np.zeros(picture.shape[:2], np.bool_)
+    inside[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = True
+    coarse = saliency(picture)
+    within = cv2.resize(inside.astype(np.float32), coarse.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    coarse = coarse * within
+    part = matte(picture, _in_pieces(coarse)) * inside if _is_clear(coarse) else grabcut_in_box(picture, inside)
+    if part is None or not (part > 0.5).any():
+        _say(f"{photo.name}: nothing stands out in --mask {text}; all of the box is used")
+        part = inside
+    alpha = torch.zeros(height, width)
+    alpha[rows, columns] = torch.from_numpy(part.astype(np.float32))
+    return alpha
 
 
-def _grabcut(image: UInt8[ndarray, "height width 3"]) -> Bool[ndarray, "height width"]:
-    height, width = image.shape[:2]
-    margin = max(1, round(_BORDER_SHARE * max(height, width)))
-    rectangle = (margin, margin, width - 2 * margin, height - 2 * margin)
-    labels = np.zeros((height, width), np.uint8)
-    cv2.setRNGSeed(0)  # the colour models start from a random clustering
-    cv2.grabCut(
-        np.ascontiguousarray(image[..., ::-1]),
-        labels,
-        rectangle,
-        np.zeros((1, 65)),
-        np.zeros((1, 65)),
-        _ITERATIONS,
-        cv2.GC_INIT_WITH_RECT,
-    )
-    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
-
-
-def _largest_piece(found: Bool[ndarray, "height width"]) -> Bool[ndarray, "height width"]:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=4)
-    areas = stats[1:, cv2.CC_STAT_AREA]  # label 0 is the background
-    if len(areas) == 0:
-        return found
-    piece = labels == 1 + int(areas.argmax())
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((~piece).astype(np.uint8), connectivity=8)
-    small = stats[:, cv2.CC_STAT_AREA] <= _LARGEST_FILLED_HOLE * piece.sum()
-    at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    small[at_border] = False
-    return piece | small[labels]
+def _at_point(photo: Photo, x: float, y: float) -> Float[Tensor, "height width"]:
+    """The piece at a point that stands out, in all of the photo, or else in ever smaller squares about the point."""
+    height, width = photo.rgb.shape[:2]
+    if not (0 <= x < width and 0 <= y < height):
+        raise InputError(f"--mask point:{x:g},{y:g}: lies outside of {photo.name}, which is {width}x{height} pixels")
+    picture = display(photo).numpy()
+    for share in _CLOSER:
+        side = max(SMALLEST_BOX_PX, round(share * max(height, width)))
+        top, left = (
+            int(np.clip(round(at - side / 2), 0, max(0, size - side))) for at, size in ((y, height), (x, width))
+        )
+        patch = picture[top : top + side, left : left + side]
+        coarse = saliency(patch)
+        row, column = (int((at - start) / size * len(coarse)) for at, start, size in (
+            (y, top, patch.shape[0]), (x, left, patch.shape[1])))  # fmt: skip
+        if coarse[row, column] > 0.5 and _is_clear(coarse):
+            _, labels = cv2.connectedComponents((coarse > 0.5).astype(np.uint8), connectivity=8)
+            alpha = torch.zeros(height, width)
+            part = matte(patch, _only(coarse, labels == labels[row, column]))
+            alpha[top : top + side, left : left + side] = torch.from_numpy(part)
+            return alpha
+    raise InputError(f"{photo.name}: nothing stands out at --mask point:{x:g},{y:g}; give another point, or a box")

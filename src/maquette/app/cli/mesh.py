@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.io.meshes import texture_path, write_mesh
+    from maquette.methods.masks import mask_share
 
     if options.output.suffix.lower() == ".obj" and texture_path(options.output).resolve() == options.input.resolve():
         raise InputError(f"-o {options.output}: its texture would overwrite {options.input}; give another name")
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> int:
         "extent": [round(float(side), 6) for side in extent],
         "unit_mm": mesh.unit_mm,
         "settled": depth.settled,
+        "mask_share": None if photo is None else mask_share(photo),
         "report": None if page is None else str(page),
         "seconds": round(time.perf_counter() - start, 3),
     }
@@ -138,7 +140,7 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.io.images import read_photo
     from maquette.io.normal_maps import read_normal_map
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out
 
     path = options.input
     if options.normals or is_normal_map(path):
@@ -147,7 +149,7 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
         return normal_map, None, None
     photo = read_photo(path)
     hint_at_normals(photo, path, "give --normals")
-    photo = photo.with_mask(object_mask(photo, options.mask))
+    photo = cut_out(photo, options.mask)
     normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
     confidence = None
     if normal_map.concentration is not None:

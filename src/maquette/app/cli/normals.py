@@ -129,17 +129,21 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+    from maquette.methods.masks import cut_out, mask_share
 
     start = time.perf_counter()
     photo = read_photo(path)
     hint_at_normals(photo, path, "mesh and relight take one with --normals, convert and check-normals as it is")
+    if options.tile and photo.mask is not None:
+        warnings.warn(f"{path}: --tile: what is transparent is taken for surface, too", stacklevel=1)
+    photo = cut_out(photo, "none" if options.tile else options.mask)
     normal_map, added = _predict(photo, options, predictor, progress, path)
     if options.confidence and normal_map.concentration is None:
         raise InputError(f"{path}: --confidence: the method {options.method} doesn't know its own; leave it out")
 
     suffix = FORMAT_SUFFIXES[options.format]
     normals = options.output / f"{path.stem}.normals{suffix}"
-    write_normal_map(normals, normal_map, options.convention, options.format)
+    write_normal_map(normals, normal_map, options.convention, options.format, photo.alpha)
     confidence = None
     if options.confidence and normal_map.concentration is not None:
         confidence = options.output / f"{path.stem}.confidence{suffix}"
@@ -167,6 +171,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
         "report": None if report is None else str(report),
         "convention": options.convention,
         "frame": frame,
+        "mask_share": mask_share(photo),
         **added,
         "seconds": round(time.perf_counter() - start, 3),
     }
@@ -176,11 +181,6 @@ def _predict(
     photo: "Photo", options: argparse.Namespace, predictor: "Predictor", progress: "Progress", path: Path
 ) -> "tuple[NormalMap, dict[str, Any]]":
     """The map, and what `--json` tells of it beside the rest."""
-    from maquette.methods.masks import object_mask
-
-    if options.tile and photo.mask is not None:
-        warnings.warn(f"{path}: --tile: what is transparent is taken for surface, too", stacklevel=1)
-    photo = photo.with_mask(object_mask(photo, "none" if options.tile else options.mask))
     added: dict[str, Any] = {}
     if options.tile:
         from maquette.methods.whole_frame import seam_ratio, tiled

@@ -9,6 +9,8 @@ from typing import NoReturn
 from maquette.app.method_names import FORMS, METHODS, read_method
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
+from maquette.methods.mask_choice import FORMS as MASK_FORMS
+from maquette.methods.mask_choice import read_choice
 
 AXES = ("rub", "rdf", "luf", "ruf", "rdb", "ldb", "lub", "ldf")  # of splat files
 CONVENTIONS = tuple(CAMERA_FRAMES)
@@ -43,15 +45,31 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="png16", help="default: %(default)s")
 
 
-def add_prediction_options(parser: argparse.ArgumentParser) -> None:
-    """How normals are predicted from a photo."""
+def mask_text(text: str) -> str:
+    """A `--mask`, checked as far as that needs no photo; for `add_argument(type=...)`."""
+    try:
+        read_choice(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--mask ")) from None
+    return text
+
+
+def add_mask_option(parser: argparse.ArgumentParser, auto: str = "alpha, else what stands out by U^2-Net-p") -> None:
+    """Where the object is; `auto` says what that word does."""
     parser.add_argument(
         "--mask",
+        type=mask_text,
         default="auto",
-        metavar="FILE|alpha|auto|none",
-        help="where the object is: a mask file, the photo's alpha, found (alpha, else GrabCut; the"
-        " default), or the whole frame",
+        metavar=MASK_FORMS,
+        help=f"where the object is: a mask file; auto (the default): {auto}; alpha: the photo's own; none: the whole"
+        " frame; grabcut: alpha, else GrabCut; box, point: what stands out there, in pixels from the top-left corner;"
+        " rembg: by a model of an installed rembg",
     )
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """How normals are predicted from a photo."""
+    add_mask_option(parser)
     parser.add_argument("--method", type=method_text, default="nirne", metavar="METHOD", help=METHOD_HELP)
     parser.add_argument(
         "--weights",

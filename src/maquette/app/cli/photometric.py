@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.app.cli.inputs import expand, in_order
-from maquette.app.cli.parser import CONVENTIONS, Parser, add_output_options, show_warnings_in_one_line
+from maquette.app.cli.parser import (
+    CONVENTIONS,
+    Parser,
+    add_mask_option,
+    add_output_options,
+    show_warnings_in_one_line,
+)
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
+from maquette.methods.mask_choice import searches
 
 if TYPE_CHECKING:
     from maquette.io.lights import Lights
@@ -44,13 +51,14 @@ def main(argv: list[str]) -> int:
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.io.images import write_png8
     from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+    from maquette.methods.masks import mask_share
 
     start = time.perf_counter()
     lights = _lights(paths, options)
-    result = _solve(paths, lights, options)
+    scene, result = _solve(paths, lights, options)
     name, suffix = _name(options.photo, paths), FORMAT_SUFFIXES[options.format]
     normals = options.output / f"{name}.normals{suffix}"
-    write_normal_map(normals, result.normal_map, options.convention, options.format)
+    write_normal_map(normals, result.normal_map, options.convention, options.format, scene.alpha)
     confidence = None
     if options.confidence and result.normal_map.concentration is not None:
         confidence = options.output / f"{name}.confidence{suffix}"
@@ -65,6 +73,7 @@ def main(argv: list[str]) -> int:
         "sheet": str(sheet),
         "convention": options.convention,
         "frame": describe(camera_frame(options.convention).matrix),
+        "mask_share": mask_share(scene),
         **_findings(lights, result, options),
         "seconds": round(time.perf_counter() - start, 3),
     }
@@ -102,11 +111,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--encoding", choices=("auto", "linear", "srgb"), default="auto",
         help="of the photos; auto: 16 bits and EXR are linear, 8 bits sRGB",
     )  # fmt: skip
-    parser.add_argument(
-        "--mask", default="auto", metavar="FILE|alpha|auto|none",
-        help="where the object is: a mask file, the first photo's alpha, found (alpha, else GrabCut on the mean of"
-        " the photos; the default), or the whole frame",
-    )  # fmt: skip
+    add_mask_option(parser, "the first photo's alpha, else what stands out of the mean of the photos by U^2-Net-p")
     parser.add_argument("--confidence", action="store_true", help="write how far each normal can be trusted, 0 to 1")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args(argv)
@@ -158,16 +163,19 @@ def _lights(paths: list[Path], options: argparse.Namespace) -> "Lights":
     return lights
 
 
-def _solve(paths: list[Path], lights: "Lights", options: argparse.Namespace) -> "PhotometricResult":
+def _solve(paths: list[Path], lights: "Lights", options: argparse.Namespace) -> "tuple[Photo, PhotometricResult]":
+    """A photo with the mask of the object, and what all of them together say."""
     from maquette.io.images import read_photo
-    from maquette.methods.masks import object_mask
+    from maquette.methods.framing import mask_of
+    from maquette.methods.masks import cut_out
     from maquette.methods.photometric import mean_photo, photometric_stereo
 
     scene = read_photo(paths[0], options.encoding)
-    if options.mask == "auto" and scene.mask is None:  # no single photo shows all of the object
+    if searches(options.mask) and scene.mask is None:  # no single photo shows all of the object
         scene = mean_photo(_photos(paths, options, "mask"), lights)
-    mask = object_mask(scene, options.mask)
-    return photometric_stereo(_photos(paths, options, "normals"), lights, mask, options.solver)
+    scene = cut_out(scene, options.mask)
+    mask = mask_of(scene)
+    return scene, photometric_stereo(_photos(paths, options, "normals"), lights, mask, options.solver)
 
 
 def _shown(result: "PhotometricResult", name: str) -> "Photo":

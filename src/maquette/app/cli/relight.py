@@ -45,11 +45,11 @@ def main(argv: list[str]) -> int:
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
-    normal_map, albedo = _surface(options)
+    normal_map, albedo, alpha = _surface(options)
     if options.output is not None:
         colour = CLAY if albedo is None else albedo
         picture = relit(normal_map, options.azimuth, options.elevation, colour)
-        write_srgb(options.output, picture, normal_map.mask)
+        write_srgb(options.output, picture, normal_map.mask, alpha)
         print(options.output)
     if options.orbit is not None:
         small = shrink_normals(normal_map, _FILM_PX)
@@ -121,19 +121,19 @@ def _same_file(output: Path, given: Path) -> bool:
     return output.exists() and given.exists() and output.samefile(given)
 
 
-def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None]":
-    """The normals to light, and the albedo if the input has colours."""
+def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Tensor | None]":
+    """The normals to light, and the albedo and the alpha if the input has them."""
     from maquette.app.predictors import build_predictor
     from maquette.io.images import read_photo
     from maquette.io.normal_maps import read_normal_map
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out
     from maquette.shading.lambert import estimate_albedo
 
     path = options.input
     if options.normals or is_normal_map(path):
-        return read_normal_map(path, options.convention), None
+        return read_normal_map(path, options.convention), None, None
     photo = read_photo(path)
     hint_at_normals(photo, path, "give --normals")
-    photo = photo.with_mask(object_mask(photo, options.mask))
+    photo = cut_out(photo, options.mask)
     normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
-    return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask)
+    return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask), photo.alpha

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli.parser import Parser
+from maquette.app.cli.parser import Parser, add_mask_option
 from maquette.errors import InputError
 from maquette.io.files import atomic_path, require_writable
 
@@ -76,13 +76,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="gsn makes the object whole, in one pass of a network; clone fits what the picture shows, in a minute or"
         " more; default: %(default)s",
     )
-    parser.add_argument(
-        "--mask",
-        default="auto",
-        metavar="FILE|alpha|auto|none",
-        help="where the object is: a mask file, the picture's alpha, found (alpha, else what isn't white of a picture"
-        " on white, else GrabCut; the default), or the whole frame",
-    )
+    add_mask_option(parser, "alpha, else, of a picture on white, what isn't white, else what stands out by U^2-Net-p")
     parser.add_argument(
         "--weights",
         metavar="NAME|DIR",
@@ -126,11 +120,11 @@ def _gsn(
     from maquette.app.predictors import resolve_device
     from maquette.app.splat_pictures import on_device
     from maquette.methods.gsn import GSN, outward_normals
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out
 
     method = GSN.from_pretrained(options.weights, resolve_device(options.device))
     if options.mask != "auto":  # by itself, the method takes the alpha, or looks what is white
-        photo = photo.with_mask(object_mask(photo, options.mask))
+        photo = cut_out(photo, options.mask)
     _require_places(options)
     result = method.splat(photo)
     said += result.warnings
@@ -145,6 +139,7 @@ def _gsn(
         outward_normals(gaussians),
         {
             "confidence": round(result.confidence, 4),
+            "mask_share": round(result.mask_share, 4),
             "model_seconds": round(result.seconds, 4),
             "frame": frame,
             "camera": _described(result.camera),
@@ -160,10 +155,10 @@ def _clone(
     from rich.progress import Progress
 
     from maquette.methods.clone.method import Clone
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out, mask_share
 
     method = Clone.from_pretrained(options.weights)
-    photo = photo.with_mask(object_mask(photo, options.mask))
+    photo = cut_out(photo, options.mask)
     _require_places(options)
     start = time.perf_counter()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -174,6 +169,7 @@ def _clone(
         None,
         {
             "confidence": None,
+            "mask_share": mask_share(photo),
             "model_seconds": round(time.perf_counter() - start, 4),
             "frame": _CLONE_FRAME,
             "camera": None,

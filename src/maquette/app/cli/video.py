@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     from maquette.app.predictors import build_predictor
     from maquette.app.video import write_film
     from maquette.io.films import frame_rate
+    from maquette.methods.masks import mask_share
 
     start = time.perf_counter()
     name = source[0].parent.name if len(source) > 1 and Path(options.clip[0]).is_dir() else source[0].stem
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
     predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
     written: list[Path] = []
     measured: list[SteadyFrame] = []
+    shares: list[float] = []
 
     def frames() -> "Iterator[UInt8[Tensor, 'height width 3']]":
         from maquette.app.pictures import normals_in_colour
@@ -61,6 +63,7 @@ def main(argv: list[str]) -> int:
 
         def predicted() -> "Iterator[tuple[Photo, NormalMap]]":
             for photo in _photos(source, options.mask):
+                shares.append(mask_share(photo))
                 yield photo, predictor(photo)
 
         for number, result in enumerate(steady(predicted(), options.smoothing)):
@@ -81,6 +84,7 @@ def main(argv: list[str]) -> int:
         "film": str(film),
         "flicker_deg": _mean([frame.flicker_deg for frame in measured]),
         "raw_flicker_deg": _mean([frame.raw_flicker_deg for frame in measured]),
+        "mask_share": _mean(shares),
         "convention": options.convention,
         "frame": describe(camera_frame(options.convention).matrix),
         "seconds": round(time.perf_counter() - start, 3),
@@ -151,10 +155,10 @@ def _source(arguments: list[str]) -> list[Path]:
 def _photos(source: list[Path], mask: str) -> "Iterator[Photo]":
     from maquette.io.films import read_frames
     from maquette.io.images import read_photo
-    from maquette.methods.masks import object_mask
+    from maquette.methods.masks import cut_out
 
     for photo in read_frames(source[0]) if _is_video(source[0]) else map(read_photo, source):
-        yield photo.with_mask(object_mask(photo, mask))
+        yield cut_out(photo, mask)
 
 
 def _mean(values: list[float]) -> float | None:

@@ -106,7 +106,7 @@ class OnnxMethod:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError(f"onnx:{path}: needs onnxruntime; pip install 'maquette[onnx]'") from error
+            raise InputError(f"onnx:{path}: needs onnxruntime; pip install onnxruntime") from error
         cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
         if device.startswith("cuda") and not cuda:
             raise InputError(
