@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from maquette.errors import InputError
 from maquette.methods.export import TOLERANCE, export_onnx, normalised
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS
+from maquette.nets.nirne import PRESETS, enlarged
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import Photo
@@ -39,27 +40,40 @@ def photos(batch, height, width, seed=0):
     return photo, (torch.rand(batch, 1, height, width, generator=rng) > 0.4).float()
 
 
-@pytest.mark.parametrize("size", [(1, 32, 32), (1, 16, 16), (3, 48, 80), (2, 160, 144), (5, 16, 64)])
+def passed(method, seen, mask, guide=None):
+    """A pass of the network, averaged with the mirrored one if the method is; and how far both agree, 0 to 1."""
+    normals, kappa = method.net(seen, mask, guide=guide)
+    if not method.mirrored:
+        return normals, kappa, torch.ones_like(kappa)
+    sign = torch.tensor([-1.0, 1, 1]).reshape(1, 3, 1, 1)
+    other, other_kappa = method.net(seen.flip(3), mask.flip(3), guide=None if guide is None else guide.flip(3) * sign)
+    normals = (normals + other.flip(3) * sign) / 2
+    # Two that all but cancel, as noise may bring about, magnify what is rounded.
+    certainty = normals.norm(dim=1, keepdim=True)
+    return normals / certainty, (kappa + other_kappa.flip(3)) / 2, certainty
+
+
+@pytest.mark.parametrize("size", [(1, 64, 64), (3, 64, 128), (2, 192, 128)])
 def test_onnxruntime_says_what_torch_says(exported, size):
-    """Any batch and any sides of 16; at 160x144 the percentile looks at every second pixel."""
+    """Any batch and any sides of 64; at 192x128 the percentile looks at every second pixel."""
     method, path, differences = exported
-    assert max(differences.values()) <= TOLERANCE == 1e-4
+    assert max(differences.values()) <= TOLERANCE == 5e-4
     photo, mask = photos(*size)
     with torch.inference_mode():
-        seen = normalise_exposure(photo, mask)
-        normals, kappa = method.net(seen, mask)
-        certainty = torch.ones_like(kappa)
-        if method.mirrored:
-            other, other_kappa = method.net(seen.flip(3), mask.flip(3))
-            normals = (normals + other.flip(3) * torch.tensor([-1.0, 1, 1]).reshape(1, 3, 1, 1)) / 2
-            # Two that all but cancel, as noise may bring about, magnify what is rounded.
-            certainty = normals.norm(dim=1, keepdim=True)
-            normals, kappa = normals / certainty, (kappa + other_kappa.flip(3)) / 2
+        cover = F.avg_pool2d(mask, 2)
+        coarse = (cover >= 0.5).float()
+        small = normalise_exposure(F.avg_pool2d(photo * mask, 2) / cover.clamp_min(1e-3), coarse)
+        first, _, certain = passed(method, small, coarse)
+        guide = enlarged(first, coarse)
+        normals, kappa, certainty = passed(method, normalise_exposure(photo, mask), mask, guide)
+        # What follows from a guide that two answers all but cancelled in is as uncertain.
+        near = F.interpolate(-F.max_pool2d(-certain, 3, 1, 1), scale_factor=2)
+        certainty = certainty * (near > 0.1)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found = session.run(["normals", "kappa"], {"photo": photo.numpy(), "mask": mask.numpy()})
-    assert (np.abs(found[0] - normals.numpy()) * certainty.numpy()).max() < 1e-4
-    assert float((certainty > 0.1).float().mean()) > 0.95
-    assert (np.abs(found[1] - kappa.numpy()) / np.maximum(kappa.numpy(), 1)).max() < 1e-4
+    assert (np.abs(found[0] - normals.numpy()) * certainty.numpy()).max() < 5e-4
+    assert float((certainty > 0.1).float().mean()) > 0.5
+    assert (np.abs(found[1] - kappa.numpy()) / np.maximum(kappa.numpy(), 1) * (certainty > 0).numpy()).max() < 5e-4
 
 
 def test_the_graphs_exposure_is_the_methods():
@@ -78,7 +92,7 @@ def test_the_file_says_what_it_is_and_is_the_same_every_time(exported, tmp_path)
     assert said["maquette.weights"] == "untrained"
     assert said["maquette.frame"] == "opengl"
     assert (said["maquette.input"], said["maquette.framing"]) == ("linear", "object")
-    assert (said["maquette.size_px"], said["maquette.size_multiple"]) == ("32", "16")
+    assert (said["maquette.size_px"], said["maquette.size_multiple"]) == ("64", "64")
     assert model.opset_import[0].version == 17
     export_onnx(untrained(method.mirrored), tmp_path / "again.onnx", "untrained")
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
@@ -89,11 +103,12 @@ def test_as_a_method_it_is_nirne(exported):
     from maquette.methods.adapters.onnx import OnnxMethod
 
     method, path, _ = exported
-    rgb = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(3))
-    mask = torch.zeros(40, 50, dtype=torch.bool)
-    mask[6:35, 10:38] = True
+    rgb = torch.rand(80, 90, 3, generator=torch.Generator().manual_seed(3))
+    mask = torch.zeros(80, 90, dtype=torch.bool)
+    mask[10:66, 20:76] = True  # 56 pixels with their margins are the 64 of the file: nothing is resized
     given = Photo(rgb, mask)
-    expected, got = method(given), OnnxMethod.from_file(path)(given)
+    same = NiRNE(method.net, method.size_px, method.mirrored, detail_px=64)
+    expected, got = same(given), OnnxMethod.from_file(path)(given)
     assert torch.equal(got.mask, mask)
     assert torch.allclose(got.normals, expected.normals, atol=1e-3)  # twice resized, and made unit again
     assert got.concentration is not None and expected.concentration is not None

@@ -12,10 +12,11 @@ from typing import Literal
 from maquette.errors import InputError
 from maquette.io.checkpoints import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_folder
 from maquette.methods.fusion import Calibration, Fused
-from maquette.methods.nirne import DETAIL_PX, NiRNE
+from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import Rose
 
 CALIBRATION_NAME = "fusion.json"
+DETAIL_PX = 256  # of the calibration that ships
 NIRNE_WEIGHTS = "nirne-small-1"  # what the calibration that ships was made for
 
 

@@ -1,8 +1,9 @@
 """NiRNE as an ONNX file: the whole method but for framing, in one graph that takes any size.
 
-The graph holds the exposure normalisation, the network, and the average with the mirrored photo, so that a program
-in another language needs no arithmetic of ours: it resizes the square about the object to `maquette.size_px` and
-hands over linear colour in any units, and the mask. `maquette.methods.adapters.onnx` does the same.
+The graph holds the exposure normalisation, both passes of the network (at half the size, then guided by that), and the
+average with the mirrored photo, so that a program in another language needs no arithmetic of ours: it resizes the
+square about the object to `maquette.size_px` and hands over linear colour in any units, and the mask.
+`maquette.methods.adapters.onnx` does the same.
 
 Torch's TorchScript-based exporter writes it. Torch prefers its newer one, which needs onnxscript besides and took
 thirty times as long for the same graph; both gave the same numbers.
@@ -13,18 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path
-from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import MULTIPLE
+from maquette.methods.nirne import Network, NiRNE
+from maquette.nets.nirne import MULTIPLE, enlarged
 from maquette.nets.nirne import NiRNE as NiRNENet
 
 OPSET = 17
-TOLERANCE = 1e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
+SIDES = 2 * MULTIPLE  # sides must be multiples of this: there is a pass at half of them
+TOLERANCE = 5e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
 _PERCENTILE = 0.95
 _SAMPLES = 16384  # as `shading.exposure.normalise_exposure`
 
@@ -35,7 +38,7 @@ class Graph(nn.Module):
     `normalise_exposure` again, with a sort for the percentile: ONNX has no quantile that leaves pixels out.
     """
 
-    def __init__(self, net: NiRNENet, mirrored: bool) -> None:
+    def __init__(self, net: Network, mirrored: bool) -> None:
         super().__init__()
         self.net = net
         self.mirrored = mirrored
@@ -44,12 +47,21 @@ class Graph(nn.Module):
         self, photo: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
     ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
         """Unit normals in the frame of memory, and concentrations, everywhere."""
+        if not isinstance(self.net, NiRNENet):
+            return self._pass(photo, mask)
+        cover = F.avg_pool2d(mask, 2)
+        coarse = (cover >= 0.5).to(mask.dtype)
+        normals, _ = self._pass(F.avg_pool2d(photo * mask, 2) / cover.clamp_min(1e-3), coarse)
+        return self._pass(photo, mask, enlarged(normals, coarse))
+
+    def _pass(self, photo: Tensor, mask: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         seen = normalised(photo, mask)
-        normals, kappa = self.net(seen, mask)
+        normals, kappa = self.net(seen, mask) if guide is None else self.net(seen, mask, guide=guide)
         if self.mirrored:
-            other, other_kappa = self.net(seen.flip(3), mask.flip(3))
-            other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
-            normals, kappa = unit(normals + other, 1), (kappa + other_kappa.flip(3)) / 2
+            sign = photo.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+            turned = {} if guide is None else {"guide": guide.flip(3) * sign}
+            other, other_kappa = self.net(seen.flip(3), mask.flip(3), **turned)
+            normals, kappa = unit(normals + other.flip(3) * sign, 1), (kappa + other_kappa.flip(3)) / 2
         return normals, kappa
 
 
@@ -100,7 +112,7 @@ def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:
             warnings.simplefilter("ignore")  # of the exporter's age, and of a step that is no constant in the graph
             torch.onnx.export(
                 graph,
-                _example(2, 4 * MULTIPLE, 3 * MULTIPLE),
+                _example(2, 4 * SIDES, 3 * SIDES),
                 str(partial),
                 dynamo=False,
                 opset_version=OPSET,
@@ -114,8 +126,14 @@ def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:
         onnx.checker.check_model(model)
         partial.write_bytes(model.SerializeToString(deterministic=True))
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        differences = _differences(graph, session, method.size_px)
+        differences = _differences(graph, session, recommended_px(method))
     return differences
+
+
+def recommended_px(method: NiRNE) -> int:
+    """The side that the file recommends: with a pass of half of it before, that pass has the training size."""
+    asked = method.size_px * (2 if isinstance(method.net, NiRNENet) else 1)
+    return -(-asked // SIDES) * SIDES
 
 
 def _metadata(method: NiRNE, weights: str) -> dict[str, str]:
@@ -130,15 +148,15 @@ def _metadata(method: NiRNE, weights: str) -> dict[str, str]:
         "maquette.input": "linear",
         "maquette.exposure": "normalised in the graph: 95th percentile of the mask's luminance at 0.8",
         "maquette.framing": "object",
-        "maquette.size_px": str(method.size_px),
-        "maquette.size_multiple": str(MULTIPLE),
+        "maquette.size_px": str(recommended_px(method)),
+        "maquette.size_multiple": str(SIDES),
         "maquette.mirrored": "averaged in the graph" if method.mirrored else "no",
     }
 
 
 def _differences(graph: Graph, session, size_px: int) -> dict[str, float]:
     largest = {"normals": 0.0, "kappa": 0.0}
-    for size in ((1, size_px, size_px), (2, 3 * MULTIPLE, 5 * MULTIPLE)):
+    for size in ((1, size_px, size_px), (2, 3 * SIDES, 5 * SIDES)):
         photo, mask = _example(*size)
         with torch.inference_mode():
             normals, kappa = (tensor.numpy() for tensor in graph(photo, mask))

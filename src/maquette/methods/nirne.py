@@ -15,6 +15,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network, read_fields, save_checkpoint
+from maquette.methods.defaults import DETAIL_PX
 from maquette.methods.framing import mask_of, object_window, photo_window, resize
 from maquette.methods.tiles import blend_tiles, sharpen
 from maquette.nets.nirne import MULTIPLE, NiRNEConfig
@@ -23,7 +24,6 @@ from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
 
-DETAIL_PX = 512  # by default: see docs/methods/nirne.md
 WHOLE_PX = 512  # a finer pass than this sees tiles of this side
 
 Network = NiRNENet | ConvNiRNE

@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int:
     if options.output.is_dir():
         raise InputError(f"-o {options.output}: is a folder; give the name of a file")
 
-    from maquette.methods.export import OPSET, export_onnx
+    from maquette.methods.export import OPSET, export_onnx, recommended_px
     from maquette.methods.nirne import NiRNE
 
     method = NiRNE.from_pretrained(options.weights, size_px=options.size_px, mirrored=not options.no_mirror)
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         "weights": weights,
         "frame": "opengl",
         "opset": OPSET,
-        "size_px": method.size_px,
+        "size_px": recommended_px(method),
         "mirrored": method.mirrored,
         "largest_difference_to_torch": differences,
     }
@@ -44,7 +44,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
     parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument(
-        "--size-px", type=int, metavar="PX", help="working size that the file recommends; default: of the training"
+        "--size-px",
+        type=int,
+        metavar="PX",
+        help="size of the first pass; the file recommends twice that; default: of the training",
     )
     parser.add_argument(
         "--no-mirror", action="store_true", help="don't average with the mirrored photo: half the time, less accurate"

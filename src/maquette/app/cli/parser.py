@@ -9,6 +9,7 @@ from typing import NoReturn
 from maquette.app.method_names import FORMS, METHODS, read_method
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
+from maquette.methods.defaults import DETAIL_PX
 from maquette.methods.mask_choice import FORMS as MASK_FORMS
 from maquette.methods.mask_choice import read_choice
 
@@ -98,9 +99,9 @@ def add_detail_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detail-px",
         type=_detail,
-        default=256,
+        default=DETAIL_PX,
         metavar="N",
-        help="nirne adds detail by tiles up to N pixels across the object (the time grows with N squared), 0 adds none;"
+        help="nirne looks as finely as N pixels across the object (time grows with N squared), 0: at its training size;"
         " default: %(default)s",
     )
 
