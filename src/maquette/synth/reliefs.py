@@ -92,7 +92,7 @@ def patches(rng: np.random.Generator, side: int, size: float, jitter: float = 1.
     # A square lattice of texels for which distances are round: stretched cells are made on a squeezed tile.
     pad = 0.25
     rows = max(8, round(side / stretch))
-    image = np.full((round(rows * (1 + 2 * pad)), round(side * (1 + 2 * pad))), 255, np.uint8)
+    image: np.ndarray = np.full((round(rows * (1 + 2 * pad)), round(side * (1 + 2 * pad))), 255, np.uint8)
     owner = np.zeros(image.shape, np.int32)
     for du in (-1, 0, 1):
         for dv in (-1, 0, 1):
@@ -100,7 +100,7 @@ def patches(rng: np.random.Generator, side: int, size: float, jitter: float = 1.
             inside = (i >= 0) & (i < image.shape[1]) & (j >= 0) & (j < image.shape[0])
             image[j[inside], i[inside]] = 0
             owner[j[inside], i[inside]] = np.flatnonzero(inside)
-    _, nearest = cv2.distanceTransformWithLabels(image, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    nearest = np.asarray(cv2.distanceTransformWithLabels(image, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1], int)
     table = np.zeros(int(nearest.max()) + 1, np.int32)
     table[nearest[image == 0]] = owner[image == 0]
     x, y = round(side * pad), round(rows * pad)
@@ -165,15 +165,12 @@ def laid(
     inside = wall > 0.25 * bevel
     heights = heights + uneven * rng.standard_normal(count)[labels] * inside
     if tilt > 0:
-        angle = 2 * np.pi * (np.arange(side) + 0.5) / side
         area = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
-        for axis in (0, 1):
-            turn = np.exp(1j * angle)
-            turn = np.broadcast_to(turn[None] if axis else turn[:, None], labels.shape)
-            mean = np.bincount(labels.ravel(), turn.real.ravel(), count) + 1j * np.bincount(
-                labels.ravel(), turn.imag.ravel(), count
-            )
-            offset = np.angle(turn * np.conj(mean / area)[labels]) / (2 * np.pi)
+        for place in np.broadcast_arrays(*np.meshgrid(*[(np.arange(side) + 0.5) / side] * 2, indexing="ij")):
+            # Relative to the middle of the piece, which may lie across the seam: the middle of the places as angles.
+            cos, sin = np.cos(2 * np.pi * place), np.sin(2 * np.pi * place)
+            middle = np.arctan2(*(np.bincount(labels.ravel(), v.ravel(), count) / area for v in (sin, cos)))
+            offset = (place - middle[labels] / (2 * np.pi) + 0.5) % 1 - 0.5
             heights = heights + (tilt * rng.standard_normal(count))[labels] * offset * inside
     if round_ > 0:
         widest = np.zeros(count)
@@ -253,6 +250,12 @@ def _worn(rng: np.random.Generator, heights: np.ndarray, amount: float) -> np.nd
     side = heights.shape[0]
     loss = np.maximum(clouds(rng, side, rng.uniform(3, 8), 2.4) - 0.9, 0)
     return heights + amount * (0.35 * clouds(rng, side, 20.0, 2.2) - 0.8 * loss)
+
+
+def _blurred(heights: np.ndarray, sigma: float) -> np.ndarray:
+    """Smoothed by a Gaussian, in tiles."""
+    side = len(heights)
+    return cv2.GaussianBlur(np.tile(heights, (3, 3)), (0, 0), sigma * side)[side : 2 * side, side : 2 * side]
 
 
 def masonry(rng: np.random.Generator, side: int, size: float) -> Relief:
@@ -360,7 +363,7 @@ def scales(rng: np.random.Generator, side: int, size: float) -> Relief:
             below = cells[window]
             below[over] = rng.integers(1, 256)
             cells[window] = below
-    return Relief(heights + 0.01 * size * clouds(rng, side, 25.0, 2.0, (1.0, 0.3)), cells, 1.0)
+    return Relief(heights + 0.01 * size * clouds(rng, side, 25.0, 2.0, (1.0, 3.0)), cells, 1.0)
 
 
 def hair(rng: np.random.Generator, side: int, size: float) -> Relief:
@@ -378,15 +381,14 @@ def folds(rng: np.random.Generator, side: int, size: float) -> Relief:
     """Cloth that hangs along v: folds that fork, fade and gather, sharper in the valleys."""
     u = (np.arange(side, dtype=np.float32) / side)[None]
     count = max(2, round(0.8 / size))
-    warp = 0.55 * clouds(rng, side, 1.5, 3.0, (1.0, rng.uniform(0.3, 0.8)))
-    phase = count * u + warp
-    ridge = 1 - np.abs(np.sin(np.pi * phase)) ** rng.uniform(0.5, 1.4)
-    second = 1 - np.abs(np.sin(np.pi * (2 * count * u + 2.2 * warp + 0.4 * clouds(rng, side, 2.0, 3.0))))
-    fades = np.clip(0.6 + 0.45 * clouds(rng, side, 1.5, 3.0, (1.0, 0.5)), 0.1, 1.2)
-    cross = np.maximum(clouds(rng, side, 2.5, 3.0, (0.35, 1.0)), 0) * rng.uniform(0, 0.25)
+    warp = rng.uniform(0.2, 0.5) * clouds(rng, side, 1.5, 3.0, (1.0, rng.uniform(1.5, 4.0)))
+    ridge = 1 - np.abs(np.sin(np.pi * (count * u + warp))) ** rng.uniform(0.6, 1.4)
+    finer = 2 * count * u + 2.2 * warp + 0.3 * clouds(rng, side, 2.0, 3.0, (1.0, 2.0))
+    second = 1 - np.abs(np.sin(np.pi * finer))
+    fades = np.clip(0.6 + 0.45 * clouds(rng, side, 1.5, 3.0, (1.0, 2.0)), 0.1, 1.2)
+    cross = np.maximum(clouds(rng, side, 2.5, 3.0, (3.0, 1.0)), 0) * rng.uniform(0, 0.3)
     heights = size * (0.55 * fades * ridge + 0.16 * (1.2 - fades) * second + 0.35 * cross)
-    return Relief(cv2.GaussianBlur(np.tile(heights, (3, 3)), (0, 0), 0.012 * side)[side : 2 * side, side : 2 * side],
-                  np.zeros((side, side)), 1.0)  # fmt: skip
+    return Relief(_blurred(heights, 0.014), np.zeros((side, side)), 1.0)
 
 
 def crumpled(rng: np.random.Generator, side: int, size: float) -> Relief:
@@ -397,8 +399,7 @@ def crumpled(rng: np.random.Generator, side: int, size: float) -> Relief:
         for _ in range(2):
             labels = _wavy(rng, patches(rng, side, min(scale, 0.5), 1.0), 0.05 * scale)
             heights += laid(rng, labels, 1e-3, 0.0, 0.0, 0.5 / 2**octave) * rng.choice([-1, 1])
-    soft = cv2.GaussianBlur(np.tile(heights, (3, 3)), (0, 0), 0.004 * side)[side : 2 * side, side : 2 * side]
-    return Relief(soft, np.zeros((side, side)), 1.0)
+    return Relief(_blurred(heights, 0.004), np.zeros((side, side)), 1.0)
 
 
 def weave(rng: np.random.Generator, side: int, size: float) -> Relief:
@@ -421,10 +422,10 @@ def weave(rng: np.random.Generator, side: int, size: float) -> Relief:
 
 def planks(rng: np.random.Generator, side: int, size: float) -> Relief:
     """Boards along v with grain and gaps."""
-    labels = courses(rng, side, size, rng.uniform(0.1, 0.3), rng.uniform(0, 0.4)).T.copy()
+    labels = courses(rng, side, size, rng.uniform(4.0, 10.0), rng.uniform(0, 0.4)).T.copy()
     heights = laid(rng, labels, 0.05 * size, 0.02 * size, 0.04)
     shifts = rng.random(int(labels.max()) + 1)[labels]
-    grain = moved(clouds(rng, side, 30.0, 1.6, (1.0, 0.06)), np.zeros_like(shifts), shifts)
+    grain = moved(clouds(rng, side, 30.0, 1.6, (1.0, 14.0)), np.zeros_like(shifts), shifts)
     return Relief(heights + size * rng.uniform(0.004, 0.02) * grain, ids(rng, labels), 1.0)
 
 
@@ -432,15 +433,15 @@ def bark(rng: np.random.Generator, side: int, size: float) -> Relief:
     """Plates torn apart along v, with furrows."""
     labels = _wavy(rng, patches(rng, side, size, 1.0, rng.uniform(1.6, 3.0)), 0.16 * size)
     heights = laid(rng, labels, 0.22 * size, 0.07 * size, 0.15, 0.3)
-    ridged = 1 - np.abs(clouds(rng, side, 1.2 / size, 2.2, (1.0, 0.3)))
-    heights += size * (0.12 * ridged + 0.04 * clouds(rng, side, 3 / size, 1.8, (1.0, 0.35)))
+    ridged = 1 - np.abs(clouds(rng, side, 1.2 / size, 2.2, (1.0, 3.0)))
+    heights += size * (0.12 * ridged + 0.04 * clouds(rng, side, 3 / size, 1.8, (1.0, 3.0)))
     return Relief(heights, ids(rng, labels), 1.0)
 
 
 def plaster(rng: np.random.Generator, side: int, size: float) -> Relief:
     """Stucco, roughcast, hammered or trowelled coats, with cracks and places that fell off."""
-    smear = rng.uniform(0.25, 1)
-    heights = 0.10 * clouds(rng, side, 0.6 / size, 2.4, (1.0, smear)) + 0.05 * clouds(rng, side, 2 / size, 2.2)
+    smear = rng.uniform(1.0, 4.0)
+    heights = 0.07 * clouds(rng, side, 0.5 / size, 2.8, (1.0, smear)) + 0.02 * clouds(rng, side, 2 / size, 2.4)
     if rng.random() < 0.5:
         gone = clouds(rng, side, 2.0, 2.6) + 0.15 * clouds(rng, side, 12.0, 2.0)
         heights = heights + rng.uniform(0.15, 0.5) * np.clip((0.8 - gone) * 8, 0, 1)
@@ -490,7 +491,7 @@ def debris(rng: np.random.Generator, side: int, size: float) -> Relief:
 def carving(rng: np.random.Generator, side: int, size: float) -> Relief:
     """Scrollwork and interlace: bands that wind, between sunken grounds."""
     field = clouds(rng, side, 0.5 / size, 4.0) + 0.15 * clouds(rng, side, 1.2 / size, 3.0)
-    band = np.abs((field * rng.uniform(1.2, 2.2)) % 1 - 0.5) * 2
+    band = np.abs((field * rng.uniform(0.5, 1.2)) % 1 - 0.5) * 2
     raised = np.clip((band - 0.35) * 4, 0, 1)
     heights = size * 0.22 * np.sin(raised * np.pi / 2) * (0.75 + 0.25 * np.cos(np.pi * band * 2))
     return Relief(heights + 0.008 * size * clouds(rng, side, 20.0, 2.0), np.zeros((side, side)), 1.0)
