@@ -10,8 +10,9 @@ from maquette.geometry import field as f
 from maquette.synth.builder import Builder, random_rotation
 from maquette.synth.families import CLASSIC, Families
 from maquette.synth.figures import Frame, figure, head, looking
-from maquette.synth.reliefs import Relief, bake, clouds
+from maquette.synth.reliefs import Relief, bake
 from maquette.synth.surfacing import cover
+from maquette.synth.texels import clouds
 
 SIDE = 640  # of a ground's map: texels no larger than a pixel of a frame of 384
 _GROUNDS = {
