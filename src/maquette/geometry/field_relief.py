@@ -90,7 +90,9 @@ def raised(row: np.ndarray, reliefs: np.ndarray, maps: np.ndarray, x: float, y: 
     turned = relief[6] > 0.0
     if mapping == AROUND:
         p, q = atan2(z, x) / (2.0 * pi) * row[REPEATS], y / size
-        return relief[2] * (_wrapped(image, q + u, p + v) if turned else _wrapped(image, p + u, q + v))
+        # Towards the axis, on caps and at poles, where a map is squeezed, it fades.
+        fade = relief[2] * min(1.0, 16.0 * sqrt(x * x + z * z) / (row[REPEATS] * size))
+        return fade * (_wrapped(image, q + u, p + v) if turned else _wrapped(image, p + u, q + v))
     if mapping == ON_TOP:
         return relief[2] * _wrapped(image, x / size + u, z / size + v)
     wx, wy, wz = sides_seen(row, x, y, z)

@@ -218,7 +218,7 @@ def march(
                     low = t
             return 0.5 * (low + high) if low < reach else -1.0
         t = ahead
-        step = max(0.5 * cell, min(0.35 * value, 2.0 * cell))  # no field here falls three times as fast as a distance
+        step = max(min(0.5 * value, cell), 0.25 * cell)  # where it is near, shorter than a graze
     return -1.0
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.render.gbuffer import GBuffer, View, trace
+from maquette.synth.expanses import EXPANSES
 from maquette.synth.shapes import sample_solid
 from maquette.synth.views import lights_to_camera, sample_lights, shape_view
 
@@ -166,7 +167,7 @@ def make_shard(spec: DatasetSpec, number: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([spec.seed, index, 1])
         for _ in range(spec.views):
             view = shape_view(rng, solid.grid, family, spec.size_px)
-            lights = sample_lights(rng, view)
+            lights = sample_lights(rng, view, family in EXPANSES)
             rows.append(pack(trace(solid, view, lights), view, lights_to_camera(lights, view)))
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 

@@ -9,7 +9,10 @@ import numpy as np
 from maquette.geometry import field as f
 from maquette.synth.builder import Builder, random_rotation
 from maquette.synth.families import CLASSIC, Families
-from maquette.synth.reliefs import Relief, bake, clouds
+from maquette.synth.figures import Frame, figure, head, looking
+from maquette.synth.reliefs import Relief, bake
+from maquette.synth.surfacing import cover
+from maquette.synth.texels import clouds
 
 SIDE = 640  # of a ground's map: texels no larger than a pixel of a frame of 384
 _GROUNDS = {
@@ -70,7 +73,7 @@ def clutter(b: Builder) -> None:
         if r.random() < 0.3:
             cover(thing, 0.5, 1 / scale)
         upright = name in ("pottery", "figurine", "turned", "scooped") and r.random() < 0.8
-        turn = _about_y(r) if upright or r.random() < 0.4 else random_rotation(r)
+        turn = about_y(r) if upright or r.random() < 0.4 else random_rotation(r)
         low, high = thing.extent()
         corners = np.stack(np.meshgrid(*np.stack([low, high], 1)), -1).reshape(-1, 3) @ turn.T * scale
         at = np.clip(r.normal(0, 0.32, 2), -0.8, 0.8)
@@ -79,92 +82,30 @@ def clutter(b: Builder) -> None:
     _lay(b, bake(r, str(r.choice(_PLAIN)), SIDE, r.uniform(0.03, 0.14)), limit=r.uniform(0.005, 0.06))
 
 
-def cover(b: Builder, chance: float, coarse: float = 1.0) -> None:
-    """Lay reliefs on what is there: on all of it, by a chance, or on some of its parts.
-
-    Args:
-        b: holds it.
-        chance: of all of it.
-        coarse: how often larger than `relief` makes them, for what is shrunk afterwards.
-    """
-    r = b.rng
-    names = list(_GROUNDS)
-    made: list[int] = []
-    by_part: dict[float, int] = {}
-    everything = r.random() < chance
-    for row in b.rows:
-        if row[f.OPERATION] != f.UNION or row[f.RELIEF]:
-            continue
-        part = row[f.PART]
-        if part not in by_part:
-            if not made or (len(made) < 3 and r.random() < 0.25):
-                made.append(relief(b, str(r.choice(names)), coarse))
-            by_part[part] = made[int(r.integers(len(made)))] if everything or r.random() < 0.5 else 0
-        if by_part[part]:
-            b.cover_row(row, by_part[part])
-
-
-def relief(b: Builder, name: str, coarse: float = 1.0, side: int = 256) -> int:
-    """A dense relief of a kind for objects: pieces of 0.04 to 0.2 units times `coarse`, no higher than 0.06."""
-    r = b.rng
-    tile = r.uniform(0.5, 1.1) * coarse
-    pieces = float(np.exp(r.uniform(np.log(0.045), np.log(0.2)))) * coarse
-    drawn = bake(r, name, side, min(pieces / tile, 0.4))
-    amplitude = min(drawn.depth * tile * r.uniform(0.5, 1.1), r.uniform(0.025, 0.06) * coarse)
-    along = name in ("hair", "folds", "bark", "planks", "scales", "masonry")
-    return b.relief(
-        drawn.heights, drawn.cells, amplitude, tile, f.AROUND if along and r.random() < 0.75 else f.SIDES,
-        turned=not along and r.random() < 0.5,
-    )  # fmt: skip
-
-
-def cut(b: Builder) -> None:
-    """Carve what is there: planes cut off, balls scooped out, notches, bores and slots."""
-    r = b.rng
-    points = _surface(b)
-    for _ in range(int(r.integers(1, 5))):
-        at = points[int(r.integers(len(points)))] + r.normal(0, 0.03, 3)
-        kind, soft = r.random(), float(r.choice([0.0, 0.01, 0.04]))
-        turn, bevel = random_rotation(r), bool(r.random() < 0.4)
-        if kind < 0.3:
-            b.add(f.SPHERE, (r.uniform(0.08, 0.35),), at, operation=f.SUBTRACT, blend=soft, bevel=bevel)
-        elif kind < 0.6:
-            size = r.uniform(0.05, 0.35, 3)
-            b.add(f.BOX, tuple(size), at, turn, operation=f.SUBTRACT, blend=soft, bevel=bevel)
-        elif kind < 0.8:
-            b.add(f.CYLINDER, (r.uniform(0.04, 0.18), 0.6), at, turn, operation=f.SUBTRACT, blend=soft, bevel=bevel)
-        else:  # a plane: the ends of a large box
-            outward = at / max(float(np.linalg.norm(at)), 1e-6)
-            turn = rotation_about(outward, turn)
-            b.add(
-                f.BOX,
-                (1.5, 0.5, 1.5),
-                at + outward * (0.5 - r.uniform(0, 0.15)),
-                turn,
-                operation=f.SUBTRACT,
-                blend=soft,
-            )
-
-
-def rotation_about(axis: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """A rotation whose local y is near an axis: the axis, tilted a little by another rotation."""
-    y = axis + 0.3 * turn[:, 1]
-    y /= np.linalg.norm(y)
-    x = np.cross(y, turn[:, 0] + 0.01)
-    x /= np.linalg.norm(x)
-    return np.stack([x, y, np.cross(x, y)], 1)
-
-
-def _surface(b: Builder) -> np.ndarray:
-    """Points (n, 3) near the surface of what is there; the origin if nothing is."""
-    grid = f.sample_grid(b.build(), 32)
-    points = np.argwhere((grid < 0) & (grid > -0.09))[:, ::-1] * (2 / 31) - 1
-    return points if len(points) else np.zeros((1, 3))
-
-
-def _about_y(rng: np.random.Generator) -> np.ndarray:
+def about_y(rng: np.random.Generator) -> np.ndarray:
+    """A rotation about y by any angle."""
     c, s = np.cos(a := rng.uniform(0, 2 * np.pi)), np.sin(a)
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
-EXPANSES: Families = {"expanse": (expanse, 4.5), "clutter": (clutter, 2.5)}
+def frieze(b: Builder) -> None:
+    """Figures and heads that stand out of a wall by about half."""
+    r = b.rng
+    out = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])  # their front is the wall's
+    count = int(r.integers(1, 4))
+    for n in range(count):
+        one = Builder(r)
+        heads = r.random() < 0.3
+        if heads:
+            head(one, Frame(np.zeros(3), looking(*r.normal(0, [0.25, 0.1, 0.1])), 0.4))
+        else:
+            figure(one)
+        size = r.uniform(0.6, 1.0)
+        sunk = size * r.uniform(-0.1, 0.1)
+        b.place(one, size, out, np.array([(n - (count - 1) / 2) * r.uniform(0.35, 0.55), sunk, r.normal(0, 0.1)]))
+    b.apart()
+    kind = str(r.choice(["masonry", "plaster", "carving", "leaves", "paving"]))
+    _lay(b, bake(r, kind, SIDE, r.uniform(0.04, 0.14)), limit=r.uniform(0.01, 0.06))
+
+
+EXPANSES: Families = {"expanse": (expanse, 5.2), "clutter": (clutter, 2.7), "frieze": (frieze, 0.8)}

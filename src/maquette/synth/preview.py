@@ -10,6 +10,7 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.render.gbuffer import trace
 from maquette.synth.dataset import pack
+from maquette.synth.expanses import EXPANSES
 from maquette.synth.photo import photograph
 from maquette.synth.shapes import sample_solid
 from maquette.synth.shards import unpack
@@ -60,7 +61,7 @@ def _tile(seed: int, index: int, size_px: int, generator: torch.Generator) -> UI
     solid, family = sample_solid(seed, index)
     rng = np.random.default_rng([seed, index, 1])  # as a dataset's first view
     view = shape_view(rng, solid.grid, family, size_px)
-    lights = sample_lights(rng, view)
+    lights = sample_lights(rng, view, family in EXPANSES)
     row = pack(trace(solid, view, lights), view, lights_to_camera(lights, view))
     surfaces = unpack({key: torch.from_numpy(value)[None] for key, value in row.items()})
     photo = photograph(surfaces, generator)[0]

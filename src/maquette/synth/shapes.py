@@ -10,14 +10,16 @@ from skimage import measure
 
 from maquette.geometry import field as f
 from maquette.render.gbuffer import Solid, solidify
+from maquette.synth.assemblies import ASSEMBLIES
 from maquette.synth.builder import Builder, lettering, ornament, random_rotation
-from maquette.synth.expanses import EXPANSES, cover, cut
+from maquette.synth.expanses import EXPANSES
 from maquette.synth.families import CLASSIC, Families
+from maquette.synth.surfacing import cover, cut
 
 GRID_SIDE = 128
 BINNED = 12  # fields of more primitives than this list them by region
 MESH_FORMAT = 2  # raise it when `sample_mesh` would give other meshes
-FAMILIES: Families = CLASSIC | EXPANSES
+FAMILIES: Families = CLASSIC | ASSEMBLIES | EXPANSES
 
 
 def add_detail(b: Builder, amount: float) -> None:
@@ -85,7 +87,7 @@ def _change(b: Builder) -> None:
     """What any family gains: cuts, and height maps on its parts."""
     if b.rng.random() < 0.25:
         cut(b)
-    if b.rng.random() < 0.3:
+    if b.rng.random() < 0.4:
         cover(b, 0.6)
 
 

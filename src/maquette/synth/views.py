@@ -5,11 +5,12 @@ from math import radians, sin, tan
 import numpy as np
 
 from maquette.render.gbuffer import DISTANT, POINT, View
+from maquette.synth.assemblies import ASSEMBLIES
 from maquette.synth.expanses import EXPANSES
 
 LIGHTS = 8  # two distant, one frontal, one near point, four samples of one area light
 AREA_SAMPLES = 4
-_HOLLOW = ("pottery", "scooped", "relief")  # families that are worth looking into from above
+_HOLLOW = ("pottery", "scooped", "relief", "pile", "table")  # families that are worth looking into from above
 
 
 def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
@@ -116,7 +117,8 @@ def frame(
     middle = (low + high) / 2
     if rng.random() < 0.1:  # a close-up: the object leaves the frame
         middle = flat[int(rng.integers(len(flat)))] * 0.5 + middle * 0.5
-        extent *= rng.uniform(0.3, 0.7)
+        extent = (extent if fill is None else float((high - low).max())) * rng.uniform(0.3, 0.7)
+        margin = margin if fill is None else 0.0
     focal = size_px / extent
     room = margin / (1 + 2 * margin)
     middle = middle + rng.uniform(-1, 1, 2) * (min(0.02, room) if fill is None else 0.95 * room) * extent
@@ -124,11 +126,12 @@ def frame(
     return View(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
 
 
-def sample_lights(rng: np.random.Generator, view: View) -> np.ndarray:
+def sample_lights(rng: np.random.Generator, view: View, grounded: bool = False) -> np.ndarray:
     """(LIGHTS, 4) in the object frame, as `maquette.render.gbuffer.trace` takes them.
 
     All shine from the viewer's side: a photographer's lights do. Distant ones lie within 85 degrees of the
-    viewing axis, the frontal one within 30, the point light 1.3 to 5 units from the centre.
+    viewing axis, the frontal one within 30, the point light 1.3 to 5 units from the centre. Where all that is seen
+    is `grounded`, on the plane y = 0, none shines from below or along it.
     """
     to_object = view.camera_to_object[:, :3]
     target = view.camera_to_object[:, 3] - to_object[:, 2] * _target_distance(view)
@@ -141,6 +144,10 @@ def sample_lights(rng: np.random.Generator, view: View) -> np.ndarray:
     lights[:3, :3] = np.stack(directions[:3]) @ to_object.T
     lights[3, :3] = target + to_object @ near
     lights[4:, :3] = np.stack(directions[3:]) @ to_object.T
+    if grounded:
+        lights[:, 1] = np.where(lights[:, 1] < 0.2, 0.2 + 0.5 * np.abs(lights[:, 1]), lights[:, 1])
+        lights[:3, :3] /= np.linalg.norm(lights[:3, :3], axis=1, keepdims=True)
+        lights[4:, :3] /= np.linalg.norm(lights[4:, :3], axis=1, keepdims=True)
     lights[:, 3] = DISTANT
     lights[3, 3] = POINT
     return lights
@@ -172,6 +179,9 @@ def _direction(rng: np.random.Generator, family: str) -> np.ndarray:
         azimuth, elevation = rng.normal(0, 0.5), rng.normal(0, 0.4)
     elif family in _HOLLOW and rng.random() < 0.65:
         elevation = radians(rng.uniform(25, 88))
+    elif family in ASSEMBLIES and rng.random() < 0.88:  # they stand, and people walk around them
+        elevation = radians(float(np.clip(rng.normal(16, 15), -10, 75)))
+        azimuth = rng.normal(0, 1.0) if rng.random() < 0.6 else azimuth
     elif rng.random() < 0.65:
         elevation = radians(float(np.clip(rng.normal(15, 20), -60, 85)))
     else:
