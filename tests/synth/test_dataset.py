@@ -13,6 +13,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+import trimesh
 from safetensors.numpy import load_file, save
 
 from maquette.app.cli.main import main
@@ -248,7 +249,8 @@ def test_missing_and_damaged_shards_are_named(tiny_shapes, tmp_path):
 
 def test_the_manifest_says_what_the_shards_hold(tiny_shapes):
     assert json.loads((tiny_shapes / "manifest.json").read_text()) == {
-        "count": 10, "seed": 3, "views": 2, "size_px": 32, "detail": None, "format": dataset.FORMAT,
+        "count": 10, "seed": 3, "views": 2, "size_px": 32, "detail": None, "meshes": [],
+        "format": dataset.FORMAT,
     }  # fmt: skip
     shapes = {key: (a.shape, str(a.dtype)) for key, a in load_file(tiny_shapes / "shard-000001.safetensors").items()}
     assert shapes == {
@@ -364,6 +366,41 @@ def test_datasets_of_older_formats_are_read(tiny_shapes, tmp_path):
     assert torch.equal(old.opening, old.normal)
     assert torch.equal(old.part, torch.zeros_like(old.mask))
     assert not torch.equal(new.opening, new.normal)
+
+
+def test_meshes_join_the_shapes(tmp_path, capsys, monkeypatch):
+    """Two balls that touch nothing: each is a part; normals are radial; the manifest names the file."""
+    monkeypatch.setattr(dataset, "sample_solid", partial(dataset.sample_solid, side=24))
+    folder, out = tmp_path / "meshes", tmp_path / "out"
+    folder.mkdir()
+    left, right = (trimesh.creation.icosphere(4).apply_translation([x, 0, 0]) for x in (-1.5, 1.5))
+    trimesh.util.concatenate([left, right]).export(folder / "two.ply")
+    options = ["dataset", "shapes", "-o", str(out), "--count", "7", "--views", "2", "--size-px", "64"]
+    assert main([*options, "--meshes", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 7 shapes and 1 meshes, 16 views")
+    spec = read_manifest(out)
+    assert [mesh.name for mesh in spec.meshes] == ["two.ply"]
+    data = ShapeData(out)
+    assert len(data) == 16
+    surfaces = data.batch([14, 15])
+    assert set(surfaces.part.unique().tolist()) == {0, 1, 2}
+    for part in (1, 2):
+        one = (surfaces.part[0] == part) & (surfaces.mask[0] > 0)
+        if one.sum() > 100:  # a ball of radius 0.9 / 2.5: the centre is a radius behind the surface
+            behind = surfaces.position[0] - 0.36 * surfaces.normal[0]
+            assert float(behind[:, one[0]].std(1).max()) < 0.01
+    before = contents(out)
+    (out / "shard-000000.safetensors").unlink()
+    assert main(options) == 2  # without the meshes it is another dataset
+    assert "its meshes are others" in capsys.readouterr().err
+    with pytest.raises(InputError, match="say by --meshes"):
+        generate(out, spec)
+    (folder / "two.ply").write_bytes(b"ply")
+    with pytest.raises(InputError, match=r"two\.ply is missing or has changed"):
+        generate(out, spec, meshes=folder)
+    trimesh.util.concatenate([left, right]).export(folder / "two.ply")
+    generate(out, spec, meshes=folder)
+    assert contents(out) == before
 
 
 def test_batches_are_read_by_number_across_shards(tiny_shapes):

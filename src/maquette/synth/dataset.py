@@ -19,8 +19,11 @@ from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.render.gbuffer import GBuffer, View, trace
 from maquette.synth.expanses import EXPANSES
+from maquette.synth.manifests import differences, require_numbers
+from maquette.synth.mesh_files import MeshFile, listed_meshes
+from maquette.synth.mesh_shapes import place_mesh, require_meshes, trace_placed
 from maquette.synth.shapes import sample_solid
-from maquette.synth.views import lights_to_camera, sample_lights, shape_view
+from maquette.synth.views import lights_to_camera, object_view, sample_lights, shape_view
 
 SHAPES_PER_SHARD = 8
 FORMAT = 3  # raise it when the same manifest would give other bytes
@@ -37,11 +40,12 @@ class DatasetSpec:
     """What a shape dataset is; its manifest.
 
     Attributes:
-        count: number of shapes.
+        count: number of procedural shapes; the meshes follow them.
         seed: of everything.
         views: cameras per shape.
         size_px: side of the square G-buffers.
         detail: surface detail of every shape in [0, 1]; `None` draws it by shape.
+        meshes: files that join the procedural shapes.
         format: version of the generator; older ones can be read, not made.
     """
 
@@ -50,10 +54,16 @@ class DatasetSpec:
     views: int = 8
     size_px: int = 128
     detail: float | None = None
+    meshes: tuple[MeshFile, ...] = ()
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        whole = {"count": (1, 10**8), "views": (1, 10**4), "size_px": (16, 4096), "seed": (0, 2**63)}
+        whole = {
+            "count": (0 if self.meshes else 1, 10**8),
+            "views": (1, 10**4),
+            "size_px": (16, 4096),
+            "seed": (0, 2**63),
+        }
         for name, (low, high) in (whole | {"format": (1, FORMAT)}).items():
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name)}; it must lie in {low}..{high}")
@@ -61,9 +71,19 @@ class DatasetSpec:
             raise InputError(f"detail is {self.detail}; it must lie in 0..1")
 
     @property
+    def shapes(self) -> int:
+        """Procedural ones and meshes."""
+        return self.count + len(self.meshes)
+
+    @property
     def shards(self) -> int:
         """How many shards the dataset has; the last may be smaller."""
-        return -(-self.count // SHAPES_PER_SHARD)
+        return -(-self.shapes // SHAPES_PER_SHARD)
+
+    def shard_shapes(self, number: int) -> range:
+        """The shapes of a shard."""
+        first = number * SHAPES_PER_SHARD
+        return range(first, min(first + SHAPES_PER_SHARD, self.shapes))
 
 
 def generate(
@@ -72,6 +92,7 @@ def generate(
     shard: tuple[int, int] = (0, 1),
     done: Callable[[int], None] | None = None,
     shapes: int | None = None,
+    meshes: Path | None = None,
 ) -> None:
     """Write the shards that are missing, and those that are damaged, which a warning names.
 
@@ -81,11 +102,14 @@ def generate(
         shard: part i of n: every n-th shard from the i-th on.
         done: told each shard's number.
         shapes: only the shards of the first so many shapes.
+        meshes: the folder that `spec.meshes` are below.
 
     Raises:
         InputError: the folder holds another dataset or can't be written, or lacks shards of a generator that
-            this isn't any more.
+            this isn't any more; a mesh is missing, has changed or can't be read.
     """
+    if spec.meshes:
+        meshes = require_meshes(meshes, spec.meshes)
     open_manifest(directory, spec)
     wanted = spec.shards if shapes is None else min(-(-shapes // SHAPES_PER_SHARD), spec.shards)
     for number in range(shard[0], wanted, shard[1]):
@@ -98,7 +122,7 @@ def generate(
         if fault:
             if path.exists():
                 warnings.warn(f"{path}: {fault}; it is made again", stacklevel=2)
-            write_bytes(path, save(make_shard(spec, number)))
+            write_bytes(path, save(make_shard(spec, number, meshes)))
         if done is not None:
             done(number)
 
@@ -109,7 +133,9 @@ def open_manifest(directory: Path, spec: DatasetSpec) -> None:
     if path.exists():
         there = read_manifest(directory)
         if there != spec:
-            raise InputError(f"{path}: holds another dataset ({there}); choose an empty folder or the same options")
+            raise InputError(
+                f"{path}: holds another dataset ({differences(there, spec)}); choose an empty folder or the same options"
+            )
         return
     write_bytes(path, (json.dumps(asdict(spec), indent=2) + "\n").encode())
 
@@ -123,17 +149,14 @@ def read_manifest(directory: Path) -> DatasetSpec:
     path = directory / "manifest.json"
     try:
         values = json.loads(path.read_text())
-        for name, value in values.items():
-            if type(value) is not int and name != "detail":
-                raise TypeError(f"{name} is {value!r}; a whole number is needed")
-        if type(values.get("detail")) not in (int, float, type(None)):
-            raise TypeError(f"detail is {values['detail']!r}; a number or null is needed")
-        return DatasetSpec(**values)
+        meshes = listed_meshes(values.pop("meshes", ()))
+        require_numbers(values, "detail", (float, type(None)))
+        return DatasetSpec(**values, meshes=meshes)
     except FileNotFoundError:
         raise InputError(
             f"{path}: not there; make the dataset with `maquette dataset shapes -o {directory} --count N`"
         ) from None
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise InputError(f"{path}: not a dataset manifest ({error})") from None
 
 
@@ -144,8 +167,7 @@ def shard_path(directory: Path, number: int) -> Path:
 
 def shard_fault(path: Path, spec: DatasetSpec, number: int) -> str:
     """What is wrong with a shard, as far as its header and its length tell; empty if nothing is."""
-    shapes = min(SHAPES_PER_SHARD, spec.count - number * SHAPES_PER_SHARD)
-    image = (shapes * spec.views, spec.size_px, spec.size_px)
+    image = (len(spec.shard_shapes(number)) * spec.views, spec.size_px, spec.size_px)
     expected = {key: [*image, *IMAGES[key]] for key in image_keys(spec.format)}
     try:
         with safe_open(path, framework="np") as file:  # refuses a file whose length isn't what its header says
@@ -158,13 +180,25 @@ def shard_fault(path: Path, spec: DatasetSpec, number: int) -> str:
     return f"damaged ({', '.join(wrong)}: not of the manifest's size)" if wrong else ""
 
 
-def make_shard(spec: DatasetSpec, number: int) -> dict[str, np.ndarray]:
-    """One shard's arrays, first axis = view: see `pack`."""
-    first = number * SHAPES_PER_SHARD
+def make_shard(spec: DatasetSpec, number: int, meshes: Path | None = None) -> dict[str, np.ndarray]:
+    """One shard's arrays, first axis = view: see `pack`.
+
+    Args:
+        spec: of the dataset.
+        number: of the shard.
+        meshes: the folder that `spec.meshes` are below.
+    """
     rows = []
-    for index in range(first, min(first + SHAPES_PER_SHARD, spec.count)):
-        solid, family = sample_solid(spec.seed, index, spec.detail)
+    for index in spec.shard_shapes(number):
         rng = np.random.default_rng([spec.seed, index, 1])
+        if index >= spec.count:
+            mesh = place_mesh(require_meshes(meshes, ()), spec.meshes[index - spec.count])
+            for _ in range(spec.views):
+                view = object_view(rng, mesh.points, "mesh", spec.size_px)
+                lights = sample_lights(rng, view)
+                rows.append(pack(trace_placed(mesh, view, lights), view, lights_to_camera(lights, view)))
+            continue
+        solid, family = sample_solid(spec.seed, index, spec.detail)
         for _ in range(spec.views):
             view = shape_view(rng, solid.grid, family, spec.size_px)
             lights = sample_lights(rng, view, family in EXPANSES)

@@ -27,7 +27,7 @@ class ShapeData:
 
     def __init__(self, directory: Path, shapes: int | None = None) -> None:
         self.spec = read_manifest(directory)
-        self.shapes = self.spec.count if shapes is None else min(shapes, self.spec.count)
+        self.shapes = self.spec.shapes if shapes is None else min(shapes, self.spec.shapes)
         self._files = []
         for number in range(-(-self.shapes // SHAPES_PER_SHARD)):
             path = shard_path(directory, number)

@@ -20,7 +20,11 @@ def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px:
     """
     if family in EXPANSES:
         return expanse_view(rng, size_px, family == "clutter")
-    points = surface_points(grid)
+    return object_view(rng, surface_points(grid), family, size_px)
+
+
+def object_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> View:
+    """A square view of an object by points (n, 3) on its surface, at a random scale."""
     return frame(rng, points, _pose(rng, family), size_px, fill=(0.5, 0.99))
 
 

@@ -17,6 +17,7 @@ def shapes(
     views: int = 8,
     size_px: int = 128,
     detail: float | None = None,
+    meshes: Path | None = None,
     shard: str = "0/1",
     threads: int = 0,
 ) -> None:
@@ -24,30 +25,35 @@ def shapes(
 
     Args:
         output: folder of the dataset.
-        count: number of shapes.
+        count: number of procedural shapes; 0 for meshes alone.
         seed: the same seed gives the same bytes.
         views: cameras per shape.
         size_px: side of the square G-buffers.
         detail: surface detail of every shape in 0..1; drawn by shape if not given.
+        meshes: a folder of meshes (glb, obj, ply; y up) that join the procedural shapes.
         shard: i/n makes every n-th shard from the i-th on, so that n processes share the work.
         threads: CPU threads; 0 takes all.
     """
     part = _part(shard)
     if threads < 0:
         raise InputError(f"--threads is {threads}; it must be 0, for all, or more")
+    if meshes is not None and not meshes.is_dir():
+        raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
     import numba
 
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.synth.dataset import DatasetSpec, generate
+    from maquette.synth.mesh_files import find_meshes
 
     if threads:
         numba.set_num_threads(min(threads, numba.get_num_threads()))
     show_warnings_in_one_line()
-    spec = DatasetSpec(count, seed, views, size_px, detail)
+    spec = DatasetSpec(count, seed, views, size_px, detail, () if meshes is None else find_meshes(meshes))
     with _progress() as progress:
         task = progress.add_task("shards", total=len(range(part[0], spec.shards, part[1])))
-        generate(output, spec, part, lambda _: progress.advance(task))
-    print(f"{output}: {spec.count} shapes, {spec.count * spec.views} views, part {shard} done")
+        generate(output, spec, part, lambda _: progress.advance(task), meshes=meshes)
+    joined = f" and {len(spec.meshes)} meshes" if spec.meshes else ""
+    print(f"{output}: {spec.count} shapes{joined}, {spec.shapes * spec.views} views, part {shard} done")
 
 
 def multishade(
