@@ -26,7 +26,7 @@ from maquette.nets.nirne import PRESETS, NiRNE
 from maquette.synth.dataset import DatasetSpec, generate
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import make_batch
-from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.config import Phase, TrainConfig
 from maquette.train.nirne import fresh_weights, train
 
 SIDE = 64
@@ -72,7 +72,7 @@ def main() -> int:
 def variants(quick: bool, steps: int) -> dict[str, TrainConfig]:
     """The full method, and what it is without one part of it."""
     net = TINY if quick else NET
-    phase = GuidedPhase(SIDE, steps, 16, 1e-3, 1e-5)
+    phase = Phase(SIDE, steps, 16, 1e-3, 1e-5)
     first = replace(phase, steps=round(steps * (1 - STAGE_TWO)))
     second = replace(phase, steps=steps - first.steps, lr=1e-4, stage=2, data="sharp")
     full = TrainConfig(net, (phase,), bf16=not quick)
@@ -99,7 +99,7 @@ def table(scores: dict[str, dict[str, float]]) -> list[str]:
 def score(model: NiRNE, folder: Path) -> dict[str, float]:
     """NE and SNE in degrees over every view of a data set, in fixed photos."""
     data = ShapeData(folder)
-    phase = GuidedPhase(SIDE, 1, 16, 0, 0)
+    phase = Phase(SIDE, 1, 16, 0, 0)
     ne, sne, count = 0.0, 0.0, 0
     for step in range(max(len(data) // phase.batch, 1)):
         batch = make_batch(data, phase, 5, step)

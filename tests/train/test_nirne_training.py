@@ -20,12 +20,12 @@ from maquette.synth import dataset
 from maquette.synth.photo import Surfaces
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, guide_of, halved, make_batch, prepare, tiled
-from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.config import Phase, TrainConfig
 from maquette.train.nirne import differences, fresh_weights, loss, train, validate
 
-FIRST = GuidedPhase(32, 4, 2, 1e-2, 1e-3)
-SECOND = GuidedPhase(64, 3, 2, 1e-2, 1e-3, guided=0.7)
-SHARP = GuidedPhase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
+FIRST = Phase(32, 4, 2, 1e-2, 1e-3)
+SECOND = Phase(64, 3, 2, 1e-2, 1e-3, guided=0.7)
+SHARP = Phase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
 CONFIG = TrainConfig(PRESETS["tiny"], (FIRST, SECOND, SHARP), seed=4)
 
 
@@ -108,7 +108,7 @@ def test_batches_made_ahead_by_another_process_are_the_same(folders, tmp_path):
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_learns(folders, tmp_path, bf16):
     """The error on one batch after forty steps of it is far below the flat guess's, in either precision."""
-    phase = GuidedPhase(32, 40, 8, 1e-2, 1e-3, shapes=1)
+    phase = Phase(32, 40, 8, 1e-2, 1e-3, shapes=1)
     lines: list[dict[str, float]] = []
     train(TrainConfig(PRESETS["tiny"], (phase,), bf16=bf16), folders, tmp_path, report=lines.append)
     first, last = (sum(line["train_deg"] for line in part) / 10 for part in (lines[:10], lines[-10:]))
@@ -130,7 +130,7 @@ def test_the_seed_matters(folders, tmp_path, undisturbed):
 def test_it_starts_from_the_weights_that_it_is_given(folders, tmp_path, undisturbed):
     """A step of length zero leaves them as they are; a checkpoint in the run's folder comes before them."""
     given, run = undisturbed
-    still = TrainConfig(PRESETS["tiny"], (GuidedPhase(32, 1, 2, 0.0, 0.0),), weight_decay=0.0)
+    still = TrainConfig(PRESETS["tiny"], (Phase(32, 1, 2, 0.0, 0.0),), weight_decay=0.0)
     assert_same(train(still, folders, tmp_path, init=given).state_dict(), given)
     other = {name: value + 1 for name, value in given.items()}
     assert_same(train(still, folders, tmp_path, init=other).state_dict(), given)
@@ -409,10 +409,10 @@ import hashlib, os, sys
 from pathlib import Path
 import torch
 from maquette.nets.nirne import PRESETS
-from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.config import Phase, TrainConfig
 from maquette.train.nirne import train
 torch.set_num_threads(1)
-phases = (GuidedPhase(32, 2, 2, 1e-2, 1e-3), GuidedPhase(32, 2, 2, 1e-2, 1e-3, stage=2))
+phases = (Phase(32, 2, 2, 1e-2, 1e-3), Phase(32, 2, 2, 1e-2, 1e-3, stage=2))
 net = train(TrainConfig(PRESETS["tiny"], phases), {"shapes": Path(sys.argv[1])}, Path(sys.argv[2]))
 digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in net.state_dict().values())).hexdigest()
 Path(sys.argv[2], f"rank-{os.environ['RANK']}").write_text(digest)

@@ -10,13 +10,13 @@ from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.train import config, data
-from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.config import Phase, TrainConfig
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The presets, shrunk to three steps of a tiny network."""
-    phases = (GuidedPhase(32, 2, 2, 1e-3, 1e-4), GuidedPhase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
+    phases = (Phase(32, 2, 2, 1e-3, 1e-4), Phase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
     small = TrainConfig(PRESETS["tiny"], phases, bf16=True)
     presets = {"small": small, "base": small}
     monkeypatch.setattr(config, "TRAINING", presets)

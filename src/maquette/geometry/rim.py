@@ -1,5 +1,7 @@
 """The soft rim of what is cut out: what a pixel holds that the object covers by less than half."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
@@ -36,7 +38,8 @@ def with_rim(
         return values, torch.zeros_like(codes)
     if not bool(outside.any()):
         return values, codes
-    distance, nearest = distance_transform_edt((~mask).cpu().numpy(), return_indices=True)
+    found: Any = distance_transform_edt((~mask).cpu().numpy(), return_indices=True)
+    distance, nearest = found
     rows, columns = (torch.from_numpy(index).long().to(values.device) for index in nearest)
     near = torch.from_numpy(distance <= RIM_PX).to(mask.device)
     spread = torch.where((outside & near)[..., None], values[rows, columns], values)

@@ -14,7 +14,7 @@ from maquette.nets.nirne import enlarged
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import Surfaces, photograph
 from maquette.synth.shards import ShapeData
-from maquette.train.config import GuidedPhase
+from maquette.train.config import Phase
 
 UNMASKED = 0.3  # share of the photos whose mask isn't told
 
@@ -55,7 +55,7 @@ class Batch:
 
 def make_batch(
     data: ShapeData,
-    phase: GuidedPhase,
+    phase: Phase,
     seed: int,
     step: int,
     rank: int = 0,
@@ -84,7 +84,7 @@ def make_batch(
 class Batches(Dataset[Batch]):
     """The batches of a phase by step, for `torch.utils.data.DataLoader`: each worker opens the data for itself."""
 
-    def __init__(self, folder: Path, phase: GuidedPhase, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, folder: Path, phase: Phase, seed: int, rank: int = 0, world: int = 1) -> None:
         self.folder, self.phase, self.seed, self.rank, self.world = folder, phase, seed, rank, world
         self.data: ShapeData | None = None
 

@@ -17,6 +17,9 @@ class Phase:
         shapes: the first so many shapes of the dataset.
         stage: 1 trains everything, 2 the noisy stream alone.
         data: which dataset: "shapes", or "sharp", the most detailed one.
+        guided: share of NiRNE's batches whose guide is what the network says of them at half the resolution.
+        tiles: share of its batches that are parts of photos twice as large; their guide is of the whole photo.
+        small: share of its batches at half the size, without a guide: what the first pass sees isn't forgotten.
     """
 
     size_px: int
@@ -27,18 +30,6 @@ class Phase:
     shapes: int = 10**9
     stage: int = 1
     data: str = "shapes"
-
-
-@dataclass(frozen=True)
-class GuidedPhase(Phase):
-    """A stretch of NiRNE's training.
-
-    Attributes:
-        guided: share of the batches whose guide is what the network says of them at half the resolution.
-        small: share of the batches at half the size, without a guide: what the first pass sees isn't forgotten.
-        tiles: share of the batches that are parts of photos twice as large; their guide is of the whole photo.
-    """
-
     guided: float = 0.0
     tiles: float = 0.0
     small: float = 0.0
@@ -78,7 +69,7 @@ class TrainConfig(Schedule):
     """
 
     net: NiRNEConfig
-    phases: tuple[GuidedPhase, ...]
+    phases: tuple[Phase, ...]
     seed: int = 0
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -96,18 +87,18 @@ TRAINING: dict[str, TrainConfig] = {
     "small": TrainConfig(
         PRESETS["small"],
         (
-            GuidedPhase(128, 4000, 16, 1e-3, 1e-3, guided=0.3),
-            GuidedPhase(128, 8000, 16, 1e-3, 1e-3, guided=0.3, tiles=0.2),
-            GuidedPhase(192, 3000, 12, 8e-4, 8e-4, guided=0.4, tiles=0.1),
-            GuidedPhase(256, 3000, 8, 6e-4, 1e-5, guided=0.6),
+            Phase(128, 4000, 16, 1e-3, 1e-3, guided=0.3),
+            Phase(128, 8000, 16, 1e-3, 1e-3, guided=0.3, tiles=0.2),
+            Phase(192, 3000, 12, 8e-4, 8e-4, guided=0.4, tiles=0.1),
+            Phase(256, 3000, 8, 6e-4, 1e-5, guided=0.6),
         ),
         bf16=True,
     ),
     "base": TrainConfig(
         PRESETS["base"],
         (
-            GuidedPhase(128, 60_000, 128, 1e-3, 1e-3, guided=0.3, tiles=0.2),
-            GuidedPhase(256, 40_000, 64, 8e-4, 1e-5, guided=0.5, tiles=0.2),
+            Phase(128, 60_000, 128, 1e-3, 1e-3, guided=0.3, tiles=0.2),
+            Phase(256, 40_000, 64, 8e-4, 1e-5, guided=0.5, tiles=0.2),
         ),
         bf16=True,
     ),

@@ -31,7 +31,7 @@ from maquette.synth.shards import ShapeData
 from maquette.synth.windows import resample
 from maquette.train.batches import Batch, Batches, Coarse, guide_of, halved, make_batch, mix, move
 from maquette.train.checkpoints import State, require_ready, save, start
-from maquette.train.config import GuidedPhase, TrainConfig
+from maquette.train.config import Phase, TrainConfig
 from maquette.train.steps import open_data, update
 
 VALIDATION_VIEWS = 192
@@ -189,7 +189,7 @@ def _step(
     network: nn.Module,
     state: State[NiRNE],
     config: TrainConfig,
-    phase: GuidedPhase,
+    phase: Phase,
     done: int,
     batch: Batch,
     device: torch.device,

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.losses import masked_mean
-from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.methods.nirne import Network, NiRNE
 from maquette.nets.refiner import Refiner
 from maquette.train.checkpoints import State, require_ready, save, start
 from maquette.train.config import Phase
@@ -111,7 +110,7 @@ def refiner_loss(
 
 
 def validate_refiner(
-    model: Refiner, predictor: NiRNENet | None, folder: Path, size_px: int, device: torch.device | str
+    model: Refiner, predictor: Network | None, folder: Path, size_px: int, device: torch.device | str
 ) -> dict[str, float]:
     """Means of `score_refiner`: "val_INPUT_MAP_deg" and "val_INPUT_MAP_missed"."""
     means = {}

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.methods.baselines import inflate
-from maquette.nets.nirne import NiRNE
+from maquette.methods.nirne import Network
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
@@ -44,7 +44,7 @@ def make_refiner_batch(
     phase: Phase,
     seed: int,
     step: int,
-    predictor: NiRNE | None,
+    predictor: Network | None,
     device: torch.device | str = "cpu",
 ) -> RefinerBatch:
     """Batch `step`, a function of (seed, step) and the data alone."""
@@ -54,7 +54,7 @@ def make_refiner_batch(
     return render_batch(surfaces, torch.Generator(device).manual_seed(mix(seed, step, 11)), predictor)
 
 
-def render_batch(surfaces: Surfaces, rng: Generator, predictor: NiRNE | None) -> RefinerBatch:
+def render_batch(surfaces: Surfaces, rng: Generator, predictor: Network | None) -> RefinerBatch:
     """Photograph objects, once as a camera would and again for every light; then guess their normals."""
     n, device = len(surfaces.mask), surfaces.mask.device
     material = sample_material(surfaces.local, rng)
@@ -81,7 +81,7 @@ def guesses(
     seen: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
     kinds: list[int],
-    predictor: NiRNE | None,
+    predictor: Network | None,
 ) -> Float[Tensor, "batch 3 height width"]:
     """A first normal map of each kind, by its place in `KINDS`; zero outside the mask."""
     normals = torch.zeros_like(seen)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.losses import angle
-from maquette.nets.nirne import NiRNE
+from maquette.methods.nirne import Network
 from maquette.nets.refiner import Refiner
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
@@ -37,7 +37,7 @@ class Scores:
 @torch.no_grad()
 def score_refiner(
     model: Refiner,
-    predictor: NiRNE | None,
+    predictor: Network | None,
     folder: Path,
     size_px: int,
     device: torch.device | str = "cpu",

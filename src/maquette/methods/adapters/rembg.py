@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ def alpha_by_rembg(photo: Photo, name: str) -> Float[Tensor, "height width"]:
     before = os.environ.get(_TRUSTING)
     os.environ[_TRUSTING] = "1"
     try:
-        import rembg  # pyright: ignore[reportMissingImports]
-
+        rembg: Any = import_module("rembg")
         codes = (display(photo).numpy() * 255).round().astype(np.uint8)
         found = np.asarray(rembg.remove(codes, session=_session(name), only_mask=True))
     except Exception as error:  # whatever a stranger's library throws
@@ -51,8 +51,7 @@ def alpha_by_rembg(photo: Photo, name: str) -> Float[Tensor, "height width"]:
 
 @lru_cache(maxsize=1)
 def _session(name: str) -> Any:
-    import rembg  # pyright: ignore[reportMissingImports]
-
+    rembg: Any = import_module("rembg")
     return rembg.new_session(name)
 
 
