@@ -1,7 +1,7 @@
 """Where the object is: from alpha, from a file, from the picture itself, or everywhere."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +26,7 @@ _LEAST_CLEAR = 0.25  # of what may stand out, the share that surely does; a room
 _SMALLEST_PIECE = 0.1  # of the largest one: smaller ones are no object
 _TINY = 0.05  # of the frame; an object as small is worth a word
 _BOX_MARGIN = 0.15  # around a box, as a share of its larger side: what it is told apart from
+_CONFIRMED = 0.6  # intersection over union of what two looks at a point find; chosen on cut-outs (docs/masks.md)
 _CLOSER = (1.0, 0.7, 0.5, 0.35, 0.25)  # squares about a point, as shares of the photo's longer side
 
 
@@ -172,7 +173,7 @@ def _in_box(photo: Photo, box: tuple[float, ...]) -> Float[Tensor, "height width
     inside[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = True
     coarse = saliency(picture)
     within = cv2.resize(inside.astype(np.float32), coarse.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
-    coarse = coarse * within
+    coarse = _only(coarse, _mostly_in(coarse > 0.5, within)) * within
     part = matte(picture, _in_pieces(coarse)) * inside if _is_clear(coarse) else grabcut_in_box(picture, inside)
     if part is None or not (part > 0.5).any():
         _say(f"{photo.name}: nothing stands out in --mask {text}; all of the box is used")
@@ -182,25 +183,67 @@ def _in_box(photo: Photo, box: tuple[float, ...]) -> Float[Tensor, "height width
     return alpha
 
 
+def _mostly_in(mask: Bool[ndarray, "side side"], within: Bool[ndarray, "side side"]) -> Bool[ndarray, "side side"]:
+    """The pieces of which half or more lies within: not the flank of something beside the box."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    places = np.asarray(labels, np.intp)
+    held = np.bincount(places[within], minlength=count) >= 0.5 * np.bincount(places.ravel(), minlength=count)
+    return mask & held[places]
+
+
 def _at_point(photo: Photo, x: float, y: float) -> Float[Tensor, "height width"]:
-    """The piece at a point that stands out, in all of the photo, or else in ever smaller squares about the point."""
+    """The piece at a point that stands out, as a closer look confirms it.
+
+    Squares about the point are looked at, from the whole photo down. In a large one the object may be joined to others,
+    a small one may cut it off: the first is taken whose piece is much the same in the next one; failing that, the first
+    with a piece at the point.
+    """
     height, width = photo.rgb.shape[:2]
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--mask point:{x:g},{y:g}: lies outside of {photo.name}, which is {width}x{height} pixels")
     picture = display(photo).numpy()
+    first = last = None
     for share in _CLOSER:
-        side = max(SMALLEST_BOX_PX, round(share * max(height, width)))
-        top, left = (
-            int(np.clip(round(at - side / 2), 0, max(0, size - side))) for at, size in ((y, height), (x, width))
-        )
-        patch = picture[top : top + side, left : left + side]
-        coarse = saliency(patch)
-        row, column = (int((at - start) / size * len(coarse)) for at, start, size in (
-            (y, top, patch.shape[0]), (x, left, patch.shape[1])))  # fmt: skip
-        if coarse[row, column] > 0.5 and _is_clear(coarse):
-            _, labels = cv2.connectedComponents((coarse > 0.5).astype(np.uint8), connectivity=8)
-            alpha = torch.zeros(height, width)
-            part = matte(patch, _only(coarse, labels == labels[row, column]))
-            alpha[top : top + side, left : left + side] = torch.from_numpy(part)
-            return alpha
-    raise InputError(f"{photo.name}: nothing stands out at --mask point:{x:g},{y:g}; give another point, or a box")
+        seen = _look(picture, x, y, max(SMALLEST_BOX_PX, round(share * max(height, width))))
+        if seen is not None and last is not None and _overlap(seen.piece, last.piece) > _CONFIRMED:
+            return _fine(picture, last)
+        first, last = first or seen, seen or last
+    if first is None:
+        raise InputError(f"{photo.name}: nothing stands out at --mask point:{x:g},{y:g}; give another point, or a box")
+    return _fine(picture, first)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A part of a picture, the coarse map in it of the piece at the point, and that piece in the whole picture."""
+
+    window: tuple[slice, slice]
+    coarse: Float[ndarray, "side side"]
+    piece: Bool[ndarray, "height width"]
+
+
+def _look(picture: Float[ndarray, "height width 3"], x: float, y: float, side: int) -> _Look | None:
+    """A square about a point, as far as it lies in the picture; None if nothing stands out at the point."""
+    corners = ((y, picture.shape[0]), (x, picture.shape[1]))
+    top, left = (int(np.clip(round(at - side / 2), 0, max(0, size - side))) for at, size in corners)
+    window = slice(top, top + side), slice(left, left + side)
+    patch = picture[window]
+    coarse = saliency(patch)
+    row, column = int((y - top) / patch.shape[0] * len(coarse)), int((x - left) / patch.shape[1] * len(coarse))
+    if coarse[row, column] <= 0.5:
+        return None
+    _, labels = cv2.connectedComponents((coarse > 0.5).astype(np.uint8), connectivity=8)
+    kept = np.asarray(labels == labels[row, column])
+    piece = np.zeros(picture.shape[:2], np.bool_)
+    piece[window] = cv2.resize(kept.astype(np.float32), patch.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    return _Look(window, _only(coarse, kept), piece)
+
+
+def _fine(picture: Float[ndarray, "height width 3"], look: _Look) -> Float[Tensor, "height width"]:
+    alpha = torch.zeros(picture.shape[:2])
+    alpha[look.window] = torch.from_numpy(matte(picture[look.window], look.coarse))
+    return alpha
+
+
+def _overlap(one: Bool[ndarray, "height width"], other: Bool[ndarray, "height width"]) -> float:
+    return float((one & other).sum() / max((one | other).sum(), 1))
