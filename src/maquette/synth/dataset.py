@@ -134,7 +134,8 @@ def open_manifest(directory: Path, spec: DatasetSpec) -> None:
         there = read_manifest(directory)
         if there != spec:
             raise InputError(
-                f"{path}: holds another dataset ({differences(there, spec)}); choose an empty folder or the same options"
+                f"{path}: holds another dataset ({differences(there, spec)});"
+                " choose an empty folder or the same options"
             )
         return
     write_bytes(path, (json.dumps(asdict(spec), indent=2) + "\n").encode())
