@@ -63,7 +63,8 @@ def resample(surfaces: Surfaces, size_px: int) -> Surfaces:
         if name == "view":
             return unit(F.adaptive_avg_pool2d(values, size_px), 1)
         if name == "part":
-            return F.interpolate(values, (size_px, size_px), mode="nearest") * mask
+            middle = F.interpolate(values, (size_px, size_px), mode="nearest-exact")
+            return torch.where(middle > 0, middle, F.adaptive_max_pool2d(values, size_px)) * mask
         mean = F.adaptive_avg_pool2d(values * surfaces.mask, size_px) / covered.clamp_min(1e-6)
         return (unit(mean, 1) if name in ("normal", "opening") else mean) * mask
 
