@@ -28,7 +28,7 @@ def test_windows_lie_inside_or_hold_all_and_show_some_of_the_object():
     assert len(parts) > 50 and len(wider) > 30
     assert any(box == Box(0, 0, 64) for box in drawn)
     for box in parts:
-        assert box.side >= 32
+        assert box.side >= 16
         assert 0 <= box.top <= 64 - box.side and 0 <= box.left <= 64 - box.side
         assert mask[box.top : box.top + box.side, box.left : box.left + box.side].any()
     for box in wider:
@@ -42,7 +42,7 @@ def test_what_touches_the_frame_is_not_put_into_a_wider_one():
     mask = np.zeros((64, 64), bool)
     mask[10:64, 20:30] = True
     assert max(box.side for box in boxes(mask, 64)) == 64
-    assert {box.side for box in boxes(mask, 64)} == {64}  # and no part is smaller than the image
+    assert min(box.side for box in boxes(mask, 64)) >= 32  # and no part is enlarged more than twice
 
 
 def test_halving_is_coarsening(data):
@@ -52,6 +52,17 @@ def test_halving_is_coarsening(data):
     for name in ("normal", "position", "local", "view", "mask", "lit", "openness", "opening", "part"):
         assert torch.allclose(getattr(one, name), getattr(other, name), atol=1e-5), name
     assert resample(surfaces, 32) is surfaces
+
+
+def test_an_enlarged_window_has_the_same_surface(data):
+    """Between stored points it is interpolated: halved again, what was seen well inside is there again."""
+    surfaces = data.batch([0, 3, 5])
+    again = resample(resample(surfaces, 64), 32)
+    inner = -torch.nn.functional.max_pool2d(-surfaces.mask, 5, 1, 2) > 0
+    cosine = (again.normal * surfaces.normal).sum(1, keepdim=True)[inner]
+    assert float(cosine.mean()) > 0.97
+    assert float((again.mask - surfaces.mask).abs().mean()) < 0.02
+    assert torch.allclose(resample(surfaces, 64).normal.norm(dim=1), resample(surfaces, 64).mask[:, 0], atol=1e-5)
 
 
 def test_a_wider_frame_holds_the_same_object_smaller(data):

@@ -32,12 +32,13 @@ def draw_box(rng: np.random.Generator, mask: np.ndarray, size_px: int) -> Box:
     Args:
         rng: draws it.
         mask: (side, side), true on the object; an object that touches the frame can't be put into a wider one.
-        size_px: the window becomes an image of this side; it is never smaller.
+        size_px: the window becomes an image of this side; a part is at least half as wide: what is twice enlarged is as
+            smooth as most things are in large photos.
     """
     side = len(mask)
-    room = side - size_px
-    if room > 0 and rng.random() < 0.5:
-        window = int(rng.integers(size_px, side))
+    smallest = -(-size_px // 2)
+    if smallest < side and rng.random() < 0.5:
+        window = int(rng.integers(smallest, side))
         row, column = np.argwhere(mask)[rng.integers(mask.sum())]
         top, left = (int(np.clip(at - rng.random() * window, 0, side - window)) for at in (row, column))
         return Box(top, left, window)
@@ -49,27 +50,36 @@ def draw_box(rng: np.random.Generator, mask: np.ndarray, size_px: int) -> Box:
 
 
 def resample(surfaces: Surfaces, size_px: int) -> Surfaces:
-    """Average over the squares that become pixels: what a camera of lower resolution sees, geometry first.
+    """Another resolution, geometry first: averaged over the squares that become pixels, or interpolated between them.
 
     A pixel belongs to the object if half of it does. Point samples instead would keep detail that no pixel resolves, as
     noise in both the photo and the truth.
     """
     if surfaces.mask.shape[-1] == size_px:
         return surfaces
-    covered = F.adaptive_avg_pool2d(surfaces.mask, size_px)
+    averaged = _averaged if surfaces.mask.shape[-1] > size_px else _interpolated
+    covered = averaged(surfaces.mask, size_px)
     mask = (covered >= 0.5).float()
 
     def shrunk(name: str, values: Tensor) -> Tensor:
         if name == "view":
-            return unit(F.adaptive_avg_pool2d(values, size_px), 1)
+            return unit(averaged(values, size_px), 1)
         if name == "part":
             middle = F.interpolate(values, (size_px, size_px), mode="nearest-exact")
             return torch.where(middle > 0, middle, F.adaptive_max_pool2d(values, size_px)) * mask
-        mean = F.adaptive_avg_pool2d(values * surfaces.mask, size_px) / covered.clamp_min(1e-6)
+        mean = averaged(values * surfaces.mask, size_px) / covered.clamp_min(1e-6)
         return (unit(mean, 1) if name in ("normal", "opening") else mean) * mask
 
     images = {f.name: getattr(surfaces, f.name) for f in fields(surfaces) if f.name not in ("lights", "mask")}
     return replace(surfaces, mask=mask, **{name: shrunk(name, values) for name, values in images.items()})
+
+
+def _averaged(values: Tensor, size_px: int) -> Tensor:
+    return F.adaptive_avg_pool2d(values, size_px)
+
+
+def _interpolated(values: Tensor, size_px: int) -> Tensor:
+    return F.interpolate(values, (size_px, size_px), mode="bilinear", align_corners=False)
 
 
 def place(surfaces: Surfaces, box: Box, size_px: int) -> Surfaces:
