@@ -202,7 +202,7 @@ def test_auto_takes_both_and_says_what_is_missing(sees_a_ball, weights, photo, t
         (folder / path.name).write_bytes(path.read_bytes())
     laws, curve = (ErrorLaw(0.0, 1.0, 0.0), ErrorLaw(0.0, 0.0, 1.0)), ErrorCurve((1.0, 90.0), (1.0, 90.0))
     calibration = Calibration(*laws, (1.0, 90.0), (1.0, 90.0), CorrelationLaw(0.2, 0.0, 0.0), curve)
-    hashes = fingerprint("nirne-small"), fingerprint(weights)
+    hashes = fingerprint("nirne-small-1"), fingerprint(weights)
     config = AutoConfig(*hashes, 1, 1.0, "robust", 100, calibration)
     (folder / "fusion.json").write_text(json.dumps(asdict(config)))
     code, lines, errors = run(capfd, *given, folder, "--confidence", "--json")

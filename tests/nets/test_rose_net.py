@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.nets.nirne import NiRNE
+from maquette.nets.nirne_conv import ConvNiRNE
 from maquette.nets.rose import PRESETS, Condition, Rose
 from maquette.nets.rose_small import nearness
 from maquette.shading.exposure import normalise_exposure
@@ -243,7 +243,7 @@ def test_grey_is_the_mean_of_the_channels_and_rgb_is_not(photo):
 def test_the_tokens_are_nirnes_clean_encoder(photo):
     """Features of the same weights, as NiRNE itself computes them: levels 1/8 and 1/16, normalised."""
     torch.manual_seed(4)
-    nirne, net = NiRNE(TINY.encoder).requires_grad_(False), alive().requires_grad_(False)
+    nirne, net = ConvNiRNE(TINY.encoder).requires_grad_(False), alive().requires_grad_(False)
     for parameter in nirne.parameters():
         parameter += 0.1 * torch.randn_like(parameter)
     net.encoder.clean.load_state_dict(nirne.clean.state_dict())

@@ -107,8 +107,8 @@ def test_batches_made_ahead_by_another_process_are_the_same(folders, tmp_path):
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_learns(folders, tmp_path, bf16):
-    """The error on one batch after forty steps of it is far below the flat guess's, in either precision."""
-    phase = Phase(32, 40, 8, 1e-2, 1e-3, shapes=1)
+    """The error on one batch after a hundred steps of it is far below the flat guess's, in either precision."""
+    phase = Phase(32, 100, 8, 1e-2, 1e-3, shapes=1)
     lines: list[dict[str, float]] = []
     train(TrainConfig(PRESETS["tiny"], (phase,), bf16=bf16), folders, tmp_path, report=lines.append)
     first, last = (sum(line["train_deg"] for line in part) / 10 for part in (lines[:10], lines[-10:]))
@@ -361,7 +361,7 @@ def test_light_is_averaged_over_the_object_alone():
 def test_batches_are_of_the_kinds_that_the_phase_asks_for(folders, phase, kinds):
     data = ShapeData(folders["shapes"])
     seen = set()
-    for step in range(16):
+    for step in range(40):
         batch = make_batch(data, phase, 0, step)
         side = batch.photo.shape[-1]
         assert batch.photo.shape == (2, 3, side, side)
@@ -401,7 +401,7 @@ def test_validation_of_a_flat_guess_is_the_flat_guess(folders, undisturbed):
     assert scores["val_fine_deg"] == pytest.approx(scores["val_flat_deg"], abs=1e-3)
     assert 20 < scores["val_flat_deg"] < 70
     assert validate(net, folders["shapes"], "cpu") == scores
-    assert scores["val_deg"] == pytest.approx(scores["val_flat_deg"], abs=2)
+    assert scores["val_deg"] == pytest.approx(scores["val_flat_deg"], abs=5)  # what is averaged bends less
 
 
 WORKER = """

@@ -8,8 +8,8 @@ import torch
 
 from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne_conv import PRESETS as NIRNE_PRESETS
+from maquette.nets.nirne_conv import ConvNiRNE
 from maquette.nets.refiner import PRESETS
 from maquette.synth.shards import ShapeData
 from maquette.train import refiner as training
@@ -39,7 +39,7 @@ def predictor(tmp_path_factory):
     """A folder of untrained NiRNE weights, and the network."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("weights")
-    NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(folder)
+    NiRNE(ConvNiRNE(NIRNE_PRESETS["tiny"])).save_pretrained(folder)
     return folder, NiRNE.from_pretrained(folder).net
 
 
