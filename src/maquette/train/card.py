@@ -54,6 +54,7 @@ def describe_run(
                 "mean_deg": round(line["val_deg"], 2),
                 "flat_guess_deg": round(line["val_flat_deg"], 2),
             }
+            | ({"finer_pass_deg": round(line["val_fine_deg"], 2)} if "val_fine_deg" in line else {})
             for line in lines
             if "val_deg" in line
         ],
