@@ -1,5 +1,7 @@
 """From coarse to fine: the guided filter by its defining property, GrabCut's band on a disc that is known."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from mask_photos import disc_photo, overlap
 
 from maquette.methods import matte as module
 from maquette.methods.framing import display
-from maquette.methods.matte import guided, matte, pieces
+from maquette.methods.matte import affine, guided, matte, pieces
 
 RNG = np.random.default_rng(0)
 
@@ -32,7 +34,23 @@ def test_guided_by_nothing_it_is_the_mean_of_the_means():
     assert np.abs(guided(np.full((40, 40, 3), 0.5, np.float32), values, 2) - mean)[6:-6, 6:-6].max() < 1e-4
 
 
-@pytest.mark.parametrize("size", [240, 1000])
+def test_a_pixels_function_by_a_loop_over_its_windows():
+    """The ridge regression of the values on the colours in each window, solved by NumPy in float64, and their mean."""
+    guide, values = RNG.random((15, 15, 3)), RNG.random((15, 15))
+    slopes, offsets = [], []
+    for row, column in itertools.product(range(5, 10), range(5, 10)):
+        window = slice(row - 2, row + 3), slice(column - 2, column + 3)
+        colours, wanted = guide[window].reshape(-1, 3), values[window].ravel()
+        centred = colours - colours.mean(0)
+        ridge = centred.T @ centred / 25 + 1e-4 * np.eye(3)
+        slopes.append(np.linalg.solve(ridge, centred.T @ (wanted - wanted.mean()) / 25))
+        offsets.append(wanted.mean() - slopes[-1] @ colours.mean(0))
+    slope, offset = affine(guide.astype(np.float32), values.astype(np.float32), 2)
+    assert np.abs(slope[7, 7] - np.mean(slopes, 0)).max() < 1e-4
+    assert offset[7, 7] == pytest.approx(np.mean(offsets), abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [240, 1700])
 def test_a_blurred_disc_becomes_the_disc(size):
     photo, disc = disc_photo(size)
     coarse = blurred(disc.numpy(), 60)
