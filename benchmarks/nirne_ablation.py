@@ -141,9 +141,9 @@ def _data(run: Path, shapes: int) -> dict[str, Path]:
 
 def _real(model: NiRNE, data: Path) -> dict[str, float]:
     """Mean errors on photos, at twice the training size. They choose nothing: they are for the report."""
-    from maquette.bench.sets import SETS
     from maquette.bench.evaluate import evaluate
     from maquette.bench.report import as_json
+    from maquette.bench.sets import SETS
     from maquette.methods.nirne import NiRNE as Method
 
     method = Method(model, detail_px=2 * SIDE)
