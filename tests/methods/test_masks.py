@@ -10,6 +10,7 @@ from PIL import Image
 
 from maquette.errors import InputError
 from maquette.io.images import read_photo
+from maquette.methods import masks
 from maquette.methods.masks import cut_out, mask_share, object_mask
 from maquette.types import Photo
 
@@ -24,6 +25,16 @@ def test_auto_finds_a_disc_with_its_highlight(size):
     assert torch.equal(found.mask, found.alpha > 0.5)
     assert torch.equal(cut_out(photo).alpha, found.alpha)
     assert found.rgb is photo.rgb
+
+
+def test_a_dark_photo_is_looked_at_as_a_bright_one_whatever_glints_in_it():
+    """At a twentieth, with a spot that is white, it looks as it was, but for the spot; and finds the same."""
+    photo, disc = disc_photo()
+    dark = Photo(photo.rgb / 20)
+    dark.rgb[20:23, 20:23] = 1.0
+    bright, seen = masks._exposed(photo), masks._exposed(dark)
+    assert np.abs(seen - bright)[30:].max() < 0.01
+    assert overlap(object_mask(dark), disc) > 0.99
 
 
 def test_auto_takes_all_pieces_of_a_size():

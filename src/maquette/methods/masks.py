@@ -12,9 +12,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.io.images import read_alpha
+from maquette.io.images import linear_to_srgb, read_alpha
 from maquette.methods.adapters.rembg import alpha_by_rembg
-from maquette.methods.framing import display
 from maquette.methods.grabcut import grabcut_in_box, grabcut_mask
 from maquette.methods.mask_choice import SMALLEST_BOX_PX, MaskChoice, read_choice
 from maquette.methods.matte import matte, pieces
@@ -24,6 +23,7 @@ from maquette.types import Photo
 _PLAUSIBLE_SHARES = (0.01, 0.95)  # of the frame: less is nothing, more is all of it
 _LEAST_CLEAR = 0.25  # of what may stand out, the share that surely does; a room full of things has less
 _SMALLEST_PIECE = 0.1  # of the largest one: smaller ones are no object
+_SAMPLES = 1_000_000  # of the pixels, for a percentile
 _TINY = 0.05  # of the frame; an object as small is worth a word
 _BOX_MARGIN = 0.15  # around a box, as a share of its larger side: what it is told apart from
 _CONFIRMED = 0.6  # intersection over union of what two looks at a point find; chosen on cut-outs (docs/masks.md)
@@ -70,7 +70,7 @@ def mask_share(photo: Photo) -> float:
 
 def stands_out(photo: Photo) -> Float[Tensor, "height width"] | None:
     """The alpha of what `auto` finds in the colours; None if nothing stands out, or nearly everything does."""
-    picture = display(photo).numpy()
+    picture = _exposed(photo)
     coarse = saliency(picture)
     return _plausible(torch.from_numpy(matte(picture, _in_pieces(coarse)))) if _is_clear(coarse) else None
 
@@ -135,6 +135,14 @@ def _from_file(photo: Photo, path: Path) -> Float[Tensor, "height width"]:
     return alpha
 
 
+def _exposed(photo: Photo) -> Float[ndarray, "height width 3"]:
+    """As a screen shows it, white at the 99th percentile of its brightest channel: glints are few."""
+    brightest = photo.rgb.amax(-1).flatten()
+    step = -(-len(brightest) // _SAMPLES)
+    white = max(float(np.percentile(brightest[::step].numpy(), 99)), 1e-6)
+    return linear_to_srgb(photo.rgb / white).numpy()
+
+
 def _is_clear(coarse: Float[ndarray, "side side"]) -> bool:
     """Whether something stands out from something else, and most of it without doubt."""
     smallest, largest = _PLAUSIBLE_SHARES
@@ -168,7 +176,7 @@ def _in_box(photo: Photo, box: tuple[float, ...]) -> Float[Tensor, "height width
         raise InputError(f"--mask {text}: lies outside of {photo.name}, which is {width}x{height} pixels")
     margin = round(_BOX_MARGIN * max(right - left, bottom - top))
     rows, columns = slice(max(0, top - margin), bottom + margin), slice(max(0, left - margin), right + margin)
-    picture = display(photo).numpy()[rows, columns]
+    picture = _exposed(photo)[rows, columns]
     inside = np.zeros(picture.shape[:2], np.bool_)
     inside[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = True
     coarse = saliency(picture)
@@ -201,7 +209,7 @@ def _at_point(photo: Photo, x: float, y: float) -> Float[Tensor, "height width"]
     height, width = photo.rgb.shape[:2]
     if not (0 <= x < width and 0 <= y < height):
         raise InputError(f"--mask point:{x:g},{y:g}: lies outside of {photo.name}, which is {width}x{height} pixels")
-    picture = display(photo).numpy()
+    picture = _exposed(photo)
     first = last = None
     for share in _CLOSER:
         seen = _look(picture, x, y, max(SMALLEST_BOX_PX, round(share * max(height, width))))
