@@ -1,8 +1,8 @@
 """A coarse map of what stands out, made as fine as the photo: GrabCut where it is in doubt, then a soft rim.
 
-Ours to choose, on 53 cut-outs with alpha before photographs and textures (docs/masks.md): GrabCut in the band alone
-halves the error of alpha at the edge against a guided filter of the coarse map; the guided filter then makes GrabCut's
-hard edge as soft as the photo's.
+Ours to choose, on cut-outs with alpha before photographs and textures (docs/masks.md): against a guided filter of the
+coarse map, GrabCut in the band alone halves the error of alpha at the edge; the guided filter then makes GrabCut's hard
+edge as soft as the photo's.
 """
 
 from collections.abc import Iterator
