@@ -233,8 +233,7 @@ def mask_weights() -> str:
     from maquette.types import Photo
 
     alpha = stands_out(Photo(torch.where(_ball()[..., None], torch.tensor([0.6, 0.05, 0.02]), 0.3)))
-    right = alpha is not None and float(((alpha > 0.5) == _ball()).float().mean()) > 0.95
-    _expect(right, "a red ball isn't found")
+    _expect(alpha is not None and float(((alpha > 0.5) == _ball()).float().mean()) > 0.95, "a red ball isn't found")
     return "U^2-Net-p, at 320 px"
 
 
