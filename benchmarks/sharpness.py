@@ -1,6 +1,6 @@
 """How wide NiRNE draws a sharp edge, in pixels of a 512 px photo: new weights against old ones.
 
-    python benchmarks/sharpness.py [--quick] [--json] [--weights nirne-small@512 nirne-small-1@256]
+    python benchmarks/sharpness.py [--quick] [--json] [--weights NAME@N ...]
 
 The photo is a round piece of a roof: two planes that meet in a straight, sharp crease, matte, grey, under one lamp from
 the side, at six turns of the crease. What the network says is projected onto the difference of both planes' normals,
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--weights",
         nargs="+",
-        default=["nirne-small@512", "nirne-small-1@256"],
+        default=["nirne-small@512", "nirne-small@256", "nirne-small-1@256"],
         metavar="NAME@N",
         help="N: --detail-px",
     )
@@ -43,7 +43,7 @@ def main() -> int:
     rows = {}
     for text in options.weights:
         name, _, detail = text.partition("@")
-        method = NiRNE.from_pretrained(name, detail_px=int(detail or 512))
+        method = NiRNE.from_pretrained(name, detail_px=int(detail) if detail else None)
         rows[text] = np.mean([edge(method, math.radians(turn)) for turn in turns], 0)
     if options.json:
         first, *others = rows

@@ -30,7 +30,7 @@ def main() -> int:
     methods = []
     for text in options.weights:
         name, _, detail = text.partition("@")
-        methods.append(NiRNE.from_pretrained(name, detail_px=int(detail or 512)))
+        methods.append(NiRNE.from_pretrained(name, detail_px=int(detail) if detail else None))
     rows = []
     for path in options.photos:
         photo = cut_out(read_photo(path))

@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
     net = NiRNENet(PRESETS["tiny"])
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter += 0.05 * torch.randn_like(parameter)
     folder = tmp_path_factory.mktemp("weights") / "untrained"
     NiRNE(net).save_pretrained(folder)
     return folder
@@ -49,7 +49,7 @@ def test_exported_and_used_it_gives_the_networks_files(weights, tmp_path, capfd)
         64,
         True,
     )
-    assert 0 < max(report["largest_difference_to_torch"].values()) < 5e-4
+    assert 0 < max(report["largest_difference_to_torch"].values()) < 1e-4
 
     axis = (np.arange(80) - 39.5) / 28
     disc = np.add.outer(axis**2, axis**2) < 1  # 56 px: with its margins, the 64 that the file recommends

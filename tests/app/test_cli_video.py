@@ -130,8 +130,7 @@ def test_a_second_input_beside_a_video(clip, frames, tmp_path, capfd):
 def test_the_defaults_on_the_command_line_are_the_methods_own():
     """They are written twice, since the parser must not load what the methods need."""
     from maquette.app.cli.video import _parse
-    from maquette.methods.nirne import DETAIL_PX
     from maquette.methods.steady import STRENGTH
 
     options = _parse(["--video", "clip.mp4", "-o", "out"])
-    assert (options.smoothing, options.detail_px) == (STRENGTH, DETAIL_PX)
+    assert (options.smoothing, options.detail_px) == (STRENGTH, None)

@@ -9,6 +9,8 @@ from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne_conv import PRESETS as CONV_PRESETS
+from maquette.nets.nirne_conv import ConvNiRNE
 from maquette.types import Photo
 
 
@@ -151,3 +153,10 @@ def test_working_sizes_are_rounded_up_to_what_the_network_takes(method, asked, u
     bigger = NiRNE(method.net, asked)
     assert bigger.size_px == used
     assert bigger(photo(40, 30)).normals.shape == (40, 30, 3)
+
+
+def test_how_finely_a_network_looks_by_default():
+    """Passes with a guide go on to 512 px; weights of before keep the resolution that they were measured at."""
+    assert NiRNE(NiRNENet(PRESETS["tiny"])).detail_px == 512
+    assert NiRNE(ConvNiRNE(CONV_PRESETS["tiny"])).detail_px == 256
+    assert NiRNE(NiRNENet(PRESETS["tiny"]), detail_px=0).detail_px == 0

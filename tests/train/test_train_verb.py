@@ -95,3 +95,14 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, no_work, tmp_pa
     assert run(tmp_path, tmp_path / "shapes", "--run", tmp_path / "other") == 2
     assert "3 processes" in capfd.readouterr().err
     assert not (tmp_path / "shapes").exists()
+
+
+def test_generated_data_are_as_large_as_the_largest_photos(tmp_path, monkeypatch):
+    """A phase's tiles are parts of photos of twice its size, and those need G-buffers of that size."""
+    made = {}
+    monkeypatch.setattr(data, "generate", lambda folder, spec, *_, **__: made.update({folder.name: spec.size_px}))
+    for tiles, side in ((0.0, 32), (0.2, 64)):
+        phases = (Phase(32, 1, 2, 1e-3, 1e-3, tiles=tiles), Phase(16, 1, 2, 1e-3, 1e-3))
+        folders = {"shapes": tmp_path / "shapes"}
+        data.prepare_datasets(TrainConfig(PRESETS["tiny"], phases), folders, tmp_path / "held-out")
+        assert made == {"shapes": side, "held-out": side}

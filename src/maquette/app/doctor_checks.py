@@ -357,9 +357,7 @@ def webdataset() -> str:
 
 def chromium() -> str:
     """A browser that prints its version."""
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         raise Broken("no Chromium on the path", "apt-get install chromium")
     return subprocess.run([found, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout

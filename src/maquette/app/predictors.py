@@ -12,7 +12,7 @@ from maquette.types import NormalMap, Photo
 Predictor = Callable[[Photo], NormalMap]
 
 
-def build_predictor(method: str, weights: str | None, device: str, detail_px: int) -> Predictor:
+def build_predictor(method: str, weights: str | None, device: str, detail_px: int | None) -> Predictor:
     """A method, ready to be called.
 
     Args:
@@ -22,7 +22,7 @@ def build_predictor(method: str, weights: str | None, device: str, detail_px: in
         weights: name or folder of the weights of NiRNE or RoSE, None for those that ship; for `auto`, those of RoSE,
             beside which its calibration lies. `clone` takes what ships with it.
         device: `auto`, `cpu`, or a CUDA device as torch names it; a Python function chooses its own.
-        detail_px: of NiRNE, see there; other methods work at the photo's own resolution.
+        detail_px: of NiRNE, see there, None for its default; other methods work at the photo's own resolution.
 
     Raises:
         InputError: no such method, the device isn't there, or the weights or the model can't be loaded.

@@ -16,7 +16,6 @@ from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import Rose
 
 CALIBRATION_NAME = "fusion.json"
-DETAIL_PX = 256  # of the calibration that ships
 NIRNE_WEIGHTS = "nirne-small-1"  # what the calibration that ships was made for
 
 
@@ -43,7 +42,7 @@ class AutoConfig:
 def auto(
     weights: str | Path = "rose-small",
     device: str = "cpu",
-    detail_px: int = DETAIL_PX,
+    detail_px: int | None = None,
     nirne_weights: str | Path = NIRNE_WEIGHTS,
 ) -> Fused:
     """Both methods, ready to be called.

@@ -1,3 +1,5 @@
 """Defaults that methods and verbs share. Nothing heavy is imported here, so that a parser can read them."""
 
-DETAIL_PX = 512  # how finely NiRNE looks, across the object: chosen on held-out renders, see docs/methods/nirne.md
+# How finely NiRNE looks, across the object: chosen on renders, see docs/methods/nirne.md.
+DETAIL_PX = 512
+TILED_DETAIL_PX = 256  # weights of before there was a guide: more took time and brought no accuracy

@@ -19,15 +19,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.errors import InputError
-from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path
-from maquette.methods.nirne import Network, NiRNE
+from maquette.methods.nirne import Network, NiRNE, predict
 from maquette.nets.nirne import MULTIPLE, enlarged
 from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne_conv import MULTIPLE as CONV_MULTIPLE
 
 OPSET = 17
-SIDES = 2 * MULTIPLE  # sides must be multiples of this: there is a pass at half of them
-TOLERANCE = 5e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
+TOLERANCE = 1e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
 _PERCENTILE = 0.95
 _SAMPLES = 16384  # as `shading.exposure.normalise_exposure`
 
@@ -55,14 +54,7 @@ class Graph(nn.Module):
         return self._pass(photo, mask, enlarged(normals, coarse))
 
     def _pass(self, photo: Tensor, mask: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        seen = normalised(photo, mask)
-        normals, kappa = self.net(seen, mask) if guide is None else self.net(seen, mask, guide=guide)
-        if self.mirrored:
-            sign = photo.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
-            turned = {} if guide is None else {"guide": guide.flip(3) * sign}
-            other, other_kappa = self.net(seen.flip(3), mask.flip(3), **turned)
-            normals, kappa = unit(normals + other.flip(3) * sign, 1), (kappa + other_kappa.flip(3)) / 2
-        return normals, kappa
+        return predict(self.net, self.mirrored, normalised(photo, mask), mask, guide)
 
 
 def normalised(
@@ -106,13 +98,14 @@ def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:
     except ImportError as error:
         raise InputError(f"export needs onnx and onnxruntime ({error}); pip install 'maquette[onnx]'") from error
     graph = Graph(method.net, method.mirrored).eval().cpu()
+    sides, asked = _multiple(method), recommended_px(method)
     axes = {0: "batch", 2: "height", 3: "width"}
     with atomic_path(path) as partial:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of the exporter's age, and of a step that is no constant in the graph
             torch.onnx.export(
                 graph,
-                _example(2, 4 * SIDES, 3 * SIDES),
+                _example(2, 4 * sides, 3 * sides),
                 str(partial),
                 dynamo=False,
                 opset_version=OPSET,
@@ -126,14 +119,18 @@ def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:
         onnx.checker.check_model(model)
         partial.write_bytes(model.SerializeToString(deterministic=True))
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        differences = _differences(graph, session, recommended_px(method))
+        differences = _differences(graph, session, ((1, asked, asked), (2, 3 * sides, 5 * sides)))
     return differences
 
 
 def recommended_px(method: NiRNE) -> int:
     """The side that the file recommends: with a pass of half of it before, that pass has the training size."""
-    asked = method.size_px * (2 if isinstance(method.net, NiRNENet) else 1)
-    return -(-asked // SIDES) * SIDES
+    return method.size_px * (2 if isinstance(method.net, NiRNENet) else 1)
+
+
+def _multiple(method: NiRNE) -> int:
+    """Sides must be multiples of this; a guided network has a pass at half of them."""
+    return 2 * MULTIPLE if isinstance(method.net, NiRNENet) else CONV_MULTIPLE
 
 
 def _metadata(method: NiRNE, weights: str) -> dict[str, str]:
@@ -149,14 +146,14 @@ def _metadata(method: NiRNE, weights: str) -> dict[str, str]:
         "maquette.exposure": "normalised in the graph: 95th percentile of the mask's luminance at 0.8",
         "maquette.framing": "object",
         "maquette.size_px": str(recommended_px(method)),
-        "maquette.size_multiple": str(SIDES),
+        "maquette.size_multiple": str(_multiple(method)),
         "maquette.mirrored": "averaged in the graph" if method.mirrored else "no",
     }
 
 
-def _differences(graph: Graph, session, size_px: int) -> dict[str, float]:
+def _differences(graph: Graph, session, sizes: tuple[tuple[int, int, int], ...]) -> dict[str, float]:
     largest = {"normals": 0.0, "kappa": 0.0}
-    for size in ((1, size_px, size_px), (2, 3 * SIDES, 5 * SIDES)):
+    for size in sizes:
         photo, mask = _example(*size)
         with torch.inference_mode():
             normals, kappa = (tensor.numpy() for tensor in graph(photo, mask))

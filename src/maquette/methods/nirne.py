@@ -9,17 +9,17 @@ import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network, read_fields, save_checkpoint
-from maquette.methods.defaults import DETAIL_PX
+from maquette.methods.defaults import DETAIL_PX, TILED_DETAIL_PX
 from maquette.methods.framing import mask_of, object_window, photo_window, resize
 from maquette.methods.tiles import blend_tiles, sharpen
-from maquette.nets.nirne import MULTIPLE, NiRNEConfig
+from maquette.nets.nirne import MULTIPLE, NiRNEConfig, enlarged
 from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne_conv import MULTIPLE as CONV_MULTIPLE
 from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
@@ -37,19 +37,22 @@ class NiRNE:
         size_px: the object is first seen in a square of about this side; by default the training size.
         mirrored: average with the prediction of the mirrored photo: twice the time, a little more accurate.
         detail_px: finer passes add detail up to this resolution of the object, or the photo's own if that is lower; 0
-            leaves it at `size_px`.
+            leaves it at `size_px`. By default `DETAIL_PX`, or `TILED_DETAIL_PX` of a network that knows no guide.
     """
 
     def __init__(
-        self, net: Network, size_px: int | None = None, mirrored: bool = True, detail_px: int = DETAIL_PX
+        self, net: Network, size_px: int | None = None, mirrored: bool = True, detail_px: int | None = None
     ) -> None:
+        if detail_px is None:
+            detail_px = DETAIL_PX if isinstance(net, NiRNENet) else TILED_DETAIL_PX
         if not 0 <= detail_px <= 16384:
             raise InputError(f"detail up to {detail_px} px; it must lie in 0..16384, where 0 is none")
         size_px = net.config.size_px if size_px is None else size_px
         if not 32 <= size_px <= 4096:
             raise InputError(f"a working size of {size_px} px; it must lie in 32..4096")
         self.net = net.eval().requires_grad_(False)
-        self.size_px = _multiple(float(size_px))
+        multiple = MULTIPLE if isinstance(net, NiRNENet) else CONV_MULTIPLE
+        self.size_px = -(-size_px // multiple) * multiple
         self.mirrored = mirrored
         self.detail_px = detail_px
 
@@ -60,7 +63,7 @@ class NiRNE:
         device: str = "cpu",
         size_px: int | None = None,
         mirrored: bool = True,
-        detail_px: int = DETAIL_PX,
+        detail_px: int | None = None,
     ) -> "NiRNE":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
 
@@ -112,12 +115,12 @@ class NiRNE:
             seen, mask = _at(crop, solid, size)
             seen = normalise_exposure(seen, mask)
             if normal is not None and last is not None:
-                guide = unit(_bilinear(normal * last, size), 1) * (_bilinear(last, size) > 0)
+                guide = enlarged(normal, last, size)
+            inputs = seen if guide is None else torch.cat([seen, guide], 1)
             if max(size) > WHOLE_PX and guide is not None:
-                both = torch.cat([seen, guide], 1)
-                normal, kappa = blend_tiles(lambda some, masks: self._predict(some, masks), both, mask, WHOLE_PX)
+                normal, kappa = blend_tiles(self._predict, inputs, mask, WHOLE_PX)
             else:
-                normal, kappa = self._predict(seen if guide is None else torch.cat([seen, guide], 1), mask)
+                normal, kappa = self._predict(inputs, mask)
             last = mask
         assert normal is not None and kappa is not None
         return normal, kappa
@@ -129,9 +132,8 @@ class NiRNE:
         normal, kappa = self._predict(normalise_exposure(seen, coarse), coarse)
         finest = min(side, self.detail_px)
         if finest > self.size_px:
-            cover = resize(solid[0], (finest, finest))[None]
-            seen = resize(crop[0], (finest, finest))[None] / cover.clamp_min(1e-3)
-            normal, kappa = sharpen(self._predict_tiles, seen, (cover >= 0.5).float(), normal, kappa, self.size_px)
+            seen, fine = _at(crop, solid, (finest, finest))
+            normal, kappa = sharpen(self._predict_tiles, seen, fine, normal, kappa, self.size_px)
         return normal, kappa
 
     def _predict_tiles(self, photos: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,18 +142,23 @@ class NiRNE:
 
     def _predict(self, seen: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Of photos, or of photos and guides (channels 3 to 5)."""
-        normal, kappa = self._once(seen, mask)
-        if not self.mirrored:
-            return normal, kappa
-        sign = seen.new_tensor([1.0, 1, 1, -1, 1, 1])[: seen.shape[1]].reshape(1, -1, 1, 1)
-        other, other_kappa = self._once(seen.flip(3) * sign, mask.flip(3))
-        other = other.flip(3) * other.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
-        return unit(normal + other, 1), (kappa + other_kappa.flip(3)) / 2
+        return predict(self.net, self.mirrored, seen[:, :3], mask, seen[:, 3:] if seen.shape[1] > 3 else None)
 
-    def _once(self, seen: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if seen.shape[1] == 3:
-            return self.net(seen, mask)
-        return self.net(seen[:, :3], mask, guide=seen[:, 3:])
+
+def predict(
+    net: Network, mirrored: bool, seen: Tensor, mask: Tensor, guide: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a network says of exposed photos; if `mirrored`, averaged with what it says of them mirrored."""
+
+    def once(seen: Tensor, mask: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
+        return net(seen, mask) if guide is None else net(seen, mask, guide=guide)
+
+    normal, kappa = once(seen, mask, guide)
+    if not mirrored:
+        return normal, kappa
+    sign = seen.new_tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)
+    other, other_kappa = once(seen.flip(3), mask.flip(3), None if guide is None else guide.flip(3) * sign)
+    return unit(normal + other.flip(3) * sign, 1), (kappa + other_kappa.flip(3)) / 2
 
 
 def pass_sizes(window: tuple[int, int], size_px: int, detail_px: int) -> list[tuple[int, int]]:
@@ -175,10 +182,6 @@ def _at(crop: Tensor, solid: Tensor, size: tuple[int, int]) -> tuple[Tensor, Ten
     if not bool(mask.any()):  # thinner than a pixel everywhere
         mask = (cover > 0).float()
     return resize(crop[0], size)[None] / cover.clamp_min(1e-3), mask
-
-
-def _bilinear(image: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(image, size, mode="bilinear", align_corners=False)
 
 
 def _multiple(size_px: float) -> int:

@@ -154,10 +154,13 @@ class NiRNE(nn.Module):
 
 
 def enlarged(
-    normal: Float[Tensor, "batch 3 height width"], mask: Float[Tensor, "batch 1 height width"]
+    normal: Float[Tensor, "batch 3 height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+    size: tuple[int, int] | None = None,
 ) -> Float[Tensor, "batch 3 tall wide"]:
-    """A coarse answer as the guide of a pass at twice its resolution: unit vectors, none where none is near."""
-    blurred = _doubled(torch.cat([normal * mask, mask], 1))
+    """A coarse answer as the guide of a finer pass, at twice its size by default: unit, none where none is near."""
+    both = torch.cat([normal * mask, mask], 1)
+    blurred = _doubled(both) if size is None else F.interpolate(both, size, mode="bilinear", align_corners=False)
     return unit(blurred[:, :3], 1) * (blurred[:, 3:] > 0)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
@@ -37,7 +37,7 @@ class ConvNiRNEConfig:
         channels: of the clean stream at 1/2, 1/4, 1/8, 1/16 of the resolution.
         blocks: residual blocks per level of the clean stream.
         noisy_channels: of the noisy stream at 1/2, 1/4, 1/8; all 0 leaves the stream out.
-        noise: largest standard deviation of the injected noise, photo values in 0..1.
+        noise: largest standard deviation of the noise that was injected in training, photo values in 0..1.
         heads: attention heads at 1/16.
         size_px: side of the square that the weights were trained on last.
     """
@@ -58,7 +58,6 @@ class ConvNiRNEConfig:
 
 PRESETS: dict[str, ConvNiRNEConfig] = {
     "small": ConvNiRNEConfig(),
-    "base": ConvNiRNEConfig((64, 160, 320, 512), (2, 3, 4, 4), (64, 128, 192), size_px=512),
     "tiny": ConvNiRNEConfig((8, 16, 16, 16), (1, 1, 1, 1), (8, 8, 8), heads=2, size_px=32),  # for tests
 }
 
@@ -89,14 +88,14 @@ class ConvNiRNE(nn.Module):
         self,
         photo: Float[Tensor, "batch 3 height width"],
         mask: Float[Tensor, "batch 1 height width"],
-        rng: Generator | None = None,
     ) -> tuple[Float[Tensor, "batch 3 height width"], Float[Tensor, "batch 1 height width"]]:
-        """Normals and concentrations; noise is injected only if `rng` is given (training)."""
+        """Normals and concentrations. It isn't trained any more: the noisy stream is told that there is no noise."""
         seen = torch.cat([photo * 2 - 1, mask], 1)
         features = self.clean(F.pixel_unshuffle(seen, 2))
         features[3] = self.attention(features[3])
         if self.noisy is not None and self.join is not None:
-            detail = self.noisy(F.pixel_unshuffle(self._with_noise(seen, rng), 2))
+            silent = torch.cat([seen, torch.zeros_like(mask)], 1)
+            detail = self.noisy(F.pixel_unshuffle(silent, 2))
             for level, (join, extra) in enumerate(zip(self.join, detail, strict=True)):
                 features[level] = features[level] + join(extra)
         x = features[3]
@@ -109,18 +108,3 @@ class ConvNiRNE(nn.Module):
         kappa = 0.2 + F.softplus(x[:, 3:] + 1.0)
         # The bias towards the viewer starts training at the flat guess instead of at nowhere.
         return unit(x[:, :3] + x.new_tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1), 1), kappa
-
-    def _with_noise(self, seen: Tensor, rng: Generator | None) -> Tensor:
-        n, _, height, width = seen.shape
-        if rng is None:
-            return torch.cat([seen, seen.new_zeros(n, 1, height, width)], 1)
-        sigma = self.config.noise * torch.rand(n, 1, 1, 1, generator=rng, device=seen.device)
-        noise = torch.randn(n, 3, height, width, generator=rng, device=seen.device)
-        noisy = seen[:, :3] + 2 * sigma * noise  # photos span -1..1 here
-        return torch.cat([noisy, seen[:, 3:], sigma.expand(-1, -1, height, width)], 1)
-
-    def stage_two_parameters(self) -> list[nn.Parameter]:
-        """What the second stage trains: the noisy stream and its joints; all else is frozen."""
-        if self.noisy is None or self.join is None:
-            raise InputError("this NiRNE has no noisy stream, so it has no second stage")
-        return [*self.noisy.parameters(), *self.join.parameters()]

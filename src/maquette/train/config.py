@@ -34,6 +34,11 @@ class Phase:
     tiles: float = 0.0
     small: float = 0.0
 
+    @property
+    def widest_px(self) -> int:
+        """The largest photos that it makes."""
+        return self.size_px * (2 if self.tiles else 1)
+
 
 class Schedule:
     """Phases, one after the other."""
@@ -87,10 +92,10 @@ TRAINING: dict[str, TrainConfig] = {
     "small": TrainConfig(
         PRESETS["small"],
         (
-            Phase(128, 4000, 16, 1e-3, 1e-3, guided=0.3),
-            Phase(128, 8000, 16, 1e-3, 1e-3, guided=0.3, tiles=0.2),
-            Phase(192, 3000, 12, 8e-4, 8e-4, guided=0.4, tiles=0.1),
-            Phase(256, 3000, 8, 6e-4, 1e-5, guided=0.6),
+            Phase(128, 2900, 16, 1e-3, 1e-3, shapes=464, guided=0.3),
+            Phase(128, 2000, 16, 1e-3, 1e-3, shapes=464, guided=0.3, tiles=0.15),
+            Phase(256, 1000, 6, 8e-4, 8e-4, shapes=464, guided=0.4, small=0.4),
+            Phase(256, 1720, 6, 8e-4, 1e-5, shapes=464, guided=0.45, small=0.4),
         ),
         bf16=True,
     ),

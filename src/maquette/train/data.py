@@ -33,7 +33,7 @@ def prepare_datasets(
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; give a data set's folder, or one to make it in")
     part = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    side = max(phase.size_px for phase in config.phases)
+    side = max(phase.widest_px for phase in config.phases)
     jobs = [(held_out, DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=side), 48)]
     for name in sorted({phase.data for phase in config.phases} & folders.keys()):
         shapes = max(phase.shapes for phase in config.phases if phase.data == name)

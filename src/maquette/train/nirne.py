@@ -1,7 +1,8 @@
 """Training NiRNE: two stages over a shape dataset, resumable, repeatable from its seed.
 
-Stage one trains the whole network, small images first. Stage two freezes the clean stream (and the decoder)
-and trains the noisy stream as a residual on the sharpest data, with more weight where the true normals bend.
+Stage one trains the whole network, small images first; some photos come with a guide, which is what the network itself
+says of them at half the resolution. Stage two, for phases that ask for it, freezes the clean stream and the decoder and
+trains the noisy stream as a residual.
 
 Batch t is drawn from (seed, t) alone, so a run that was killed and resumed repeats an undisturbed one; the
 same code runs on one CPU and, through `accelerate launch` or `torchrun`, on several GPUs.
@@ -72,10 +73,13 @@ def train(
         nn.parallel.DistributedDataParallel(state.model, find_unused_parameters=True) if world > 1 else state.model
     )
     saved = time.monotonic()
+    for phase, _, last in config.spans():
+        if state.step < last:  # what a later phase lacks is told before hours go into the first
+            open_data(folders, phase, phase.widest_px)
     for phase, first, last in config.spans():
         if state.step >= last:
             continue
-        data = open_data(folders, phase, phase.size_px * (2 if phase.tiles else 1))
+        data = open_data(folders, phase, phase.widest_px)
         _freeze(state.model, phase.stage)
         ahead = _ahead(Batches(folders[phase.data], phase, config.seed, rank, world), state.step, last, workers)
         while state.step < last:

@@ -9,7 +9,7 @@ from typing import NoReturn
 from maquette.app.method_names import FORMS, METHODS, read_method
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
-from maquette.methods.defaults import DETAIL_PX
+from maquette.methods.defaults import DETAIL_PX, TILED_DETAIL_PX
 from maquette.methods.mask_choice import FORMS as MASK_FORMS
 from maquette.methods.mask_choice import read_choice
 
@@ -99,10 +99,9 @@ def add_detail_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detail-px",
         type=_detail,
-        default=DETAIL_PX,
         metavar="N",
         help="nirne looks as finely as N pixels across the object (time grows with N squared), 0: at its training size;"
-        " default: %(default)s",
+        f" default: {DETAIL_PX}, or {TILED_DETAIL_PX} for weights without a guide (nirne-small-1, auto)",
     )
 
 

@@ -77,11 +77,8 @@ def nirne(
         initial = NiRNE.from_pretrained(init).net.state_dict()
         read_card(init)  # a card that can't be read is told now, not when the training is done
     else:
-        variant = config.net.encoder
-        file = {"auto": lambda: published_weights(variant), "random": lambda: None}.get(
-            encoder, lambda: Path(encoder)
-        )()
-        initial = fresh_weights(config, file)
+        file = published_weights(config.net.encoder) if encoder == "auto" else Path(encoder)
+        initial = fresh_weights(config, None if encoder == "random" else file)
     require_ready(config, run, initial)
     with _progress() as progress:
         making = progress.add_task("data", total=None, note="")
