@@ -60,7 +60,7 @@ def draw_curves(schedule: Training[Any], log: Sequence[dict[str, float]]) -> byt
     title = f"step {int(log[-1]['step'])} of {schedule.steps}, {pace(schedule, log)}"
     draw.text((MARGIN_PX, 8), title, INK, ImageFont.load_default(14))
     for place, name in enumerate(names):
-        points = [(line["step"], line[name]) for line in log if math.isfinite(line.get(name, math.nan))]
+        points = [(float(line["step"]), line[name]) for line in log if math.isfinite(line.get(name, math.nan))]
         corner = place % COLUMNS * width + MARGIN_PX, place // COLUMNS * height + MARGIN_PX + 8
         _draw_panel(draw, name, corner, points, schedule.steps)
     file = io.BytesIO()

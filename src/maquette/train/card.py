@@ -56,7 +56,7 @@ def image_count(config: Training[Any], log: list[dict[str, float]]) -> int:
     return sum(phase.batch * (min(last, done) - min(first, done)) for phase, first, last in config.spans())
 
 
-def held_out_scores(log: list[dict[str, float]], digits: int = 4) -> list[dict[str, float]]:
+def held_out_scores(log: list[dict[str, float]], digits: int = 4) -> list[dict[str, Any]]:
     """The lines of a log that have held-out scores."""
     return [
         {"step": line["step"]} | {k[4:]: round(v, digits) for k, v in line.items() if k.startswith("val_")}
