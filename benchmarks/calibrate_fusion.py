@@ -25,8 +25,8 @@ from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import GUIDANCE, STEPS, Rose
 from maquette.metrics import Reliability, angle_between_deg, reliability
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.train.data import HELD_OUT_SEED
 from maquette.train.fusion import Seen, calibrate_auto, half_of, look, save_calibration
+from maquette.train.shapes import HELD_OUT_SEED
 
 QUICK_PHOTOS = 12
 DECILES = 10

@@ -185,15 +185,15 @@ def _wait(steps: int) -> float:
     """Share of the time of training steps that the making of their batches takes; the first two aren't counted."""
     from maquette.nets.nirne import PRESETS
     from maquette.synth.dataset import DatasetSpec, generate
-    from maquette.train.config import Phase, TrainConfig
-    from maquette.train.nirne import train
+    from maquette.train.nirne.config import NirnePhase, NirneTraining
+    from maquette.train.nirne.recipe import train_nirne
 
     lines: list[dict[str, float]] = []
-    config = TrainConfig(PRESETS["small"], (Phase(64, steps + 2, 16, 1e-4, 1e-4),))
+    config = NirneTraining(PRESETS["small"], (NirnePhase(64, steps + 2, 16, 1e-4, 1e-4),))
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data")
         generate(data, DatasetSpec(4, views=4, size_px=SIZE_PX))
-        train(config, {"shapes": data}, Path(folder, "run"), report=lines.append)
+        train_nirne(config, {"shapes": data}, Path(folder, "run"), report=lines.append)
     data_s, step_s = (sum(line[key] for line in lines[2:]) for key in ("data_s", "step_s"))
     return data_s / (data_s + step_s)
 

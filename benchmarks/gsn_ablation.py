@@ -38,10 +38,10 @@ from maquette.bench.gsn import QUICK, TurnErrors, as_method, mean_errors, run_be
 from maquette.bench.views import HELD_OUT, KNOWN, Score, Trial
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS
+from maquette.runs.schedule import Phase
 from maquette.synth.multiview.objects import generate
-from maquette.train.config import Phase
-from maquette.train.gsn import train_gsn
-from maquette.train.gsn_config import TRAINING, GSNLoss, GSNTraining
+from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
+from maquette.train.gsn.recipe import train_gsn
 
 
 def _loss(**values: object) -> Callable[[GSNTraining], GSNTraining]:

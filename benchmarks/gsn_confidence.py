@@ -24,7 +24,7 @@ from maquette.errors import InputError
 from maquette.methods.gsn import GSN, agreement_of, confidence_of
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.multiview.reading import Views
-from maquette.train.gsn_data import ViewCache, views_of
+from maquette.train.gsn.data import ViewCache, views_of
 
 GIVEN = (0.15, 0.45)  # which views are given: shares of their number
 UNSEEN, QUICK_UNSEEN = 6, 3  # how many others of an object

@@ -2,10 +2,11 @@
 
     python benchmarks/gsn_kill.py [--quick] [--json] [--kills N] [--seed N]
 
-`maquette.train.gsn.train_gsn` trains a tiny network in two phases, at half the size of the views and at all of it, both
-with the Extended Chamfer Distance and held-out errors at their end, as benchmarks/training_kills.py says: once without
-a disturbance, then being killed and started again. All of the checkpoint and the loss curve must be the undisturbed
-ones to the last bit. Numba's semaphore outlives whoever is killed; Python clears it away at the end, and says so.
+`maquette.train.gsn.recipe.train_gsn` trains a tiny network in two phases, at half the size of the views and at all of
+it, both with the Extended Chamfer Distance and held-out errors at their end, as benchmarks/training_kills.py says: once
+without a disturbance, then being killed and started again. All of the checkpoint and the loss curve must be the
+undisturbed ones to the last bit. Numba's semaphore outlives whoever is killed; Python clears it away at the end, and
+says so.
 
 `--quick` kills four times. `--json` prints one flat object: `kills`, `while_working` (kills that met the training
 before it had ended), `in_first_phase` (those of them before the second phase began), `runs`, `equal_weights` and
@@ -36,9 +37,9 @@ def train(views: Path, run: Path, save_every_s: float, first_step: Path) -> None
     import torch
 
     from maquette.nets.gsn import PRESETS
-    from maquette.train.config import Phase
-    from maquette.train.gsn import train_gsn
-    from maquette.train.gsn_config import GSNTraining
+    from maquette.runs.schedule import Phase
+    from maquette.train.gsn.config import GSNTraining
+    from maquette.train.gsn.recipe import train_gsn
 
     torch.set_num_threads(1)
     phases = tuple(Phase(side, n, 2, 1e-3, 1e-4) for side, n in zip((16, 32), STEPS, strict=True))
@@ -51,7 +52,7 @@ WORK = training_kills.Work(
     train,
     (sum(STEPS), STEPS[0]),
     "first phase",
-    ["maquette.train.gsn", "maquette.render.splat.numba_cpu", "transformers.models.resnet.modeling_resnet"],
+    ["maquette.train.gsn.recipe", "maquette.render.splat.numba_cpu", "transformers.models.resnet.modeling_resnet"],
 )
 
 

@@ -25,9 +25,9 @@ from maquette.nets.encoder import published_weights
 from maquette.nets.nirne import PRESETS, NiRNE
 from maquette.synth.dataset import DatasetSpec, generate
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import make_batch
-from maquette.train.config import Phase, TrainConfig
-from maquette.train.nirne import fresh_weights, train
+from maquette.train.nirne.config import NirnePhase, NirneTraining
+from maquette.train.nirne.data import make_batch
+from maquette.train.nirne.recipe import fresh_weights, train_nirne
 
 SIDE = 64
 NET = replace(PRESETS["small"], size_px=SIDE)
@@ -56,7 +56,7 @@ def main() -> int:
         if not target.exists() and (options.variants is None or name in options.variants):
             random = options.quick or name == "random_encoder"
             initial = fresh_weights(config, None if random else published_weights(config.net.encoder))
-            trained = train(config, folders, root / name, init=initial, report=_progress(name, config.steps))
+            trained = train_nirne(config, folders, root / name, init=initial, report=_progress(name, config.steps))
             found = score(trained, folders["held-out"]) | (_real(trained, options.data) if options.data else {})
             target.write_text(json.dumps(found))
         if target.exists():
@@ -69,13 +69,13 @@ def main() -> int:
     return 0
 
 
-def variants(quick: bool, steps: int) -> dict[str, TrainConfig]:
+def variants(quick: bool, steps: int) -> dict[str, NirneTraining]:
     """The full method, and what it is without one part of it."""
     net = TINY if quick else NET
-    phase = Phase(SIDE, steps, 16, 1e-3, 1e-5)
+    phase = NirnePhase(SIDE, steps, 16, 1e-3, 1e-5)
     first = replace(phase, steps=round(steps * (1 - STAGE_TWO)))
     second = replace(phase, steps=steps - first.steps, lr=1e-4, stage=2, data="sharp")
-    full = TrainConfig(net, (phase,), bf16=not quick)
+    full = NirneTraining(net, (phase,), bf16=not quick)
     return {
         "full": full,
         "random_encoder": full,
@@ -99,7 +99,7 @@ def table(scores: dict[str, dict[str, float]]) -> list[str]:
 def score(model: NiRNE, folder: Path) -> dict[str, float]:
     """NE and SNE in degrees over every view of a data set, in fixed photos."""
     data = ShapeData(folder)
-    phase = Phase(SIDE, 1, 16, 0, 0)
+    phase = NirnePhase(SIDE, 1, 16, 0, 0)
     ne, sne, count = 0.0, 0.0, 0
     for step in range(max(len(data) // phase.batch, 1)):
         batch = make_batch(data, phase, 5, step)

@@ -18,8 +18,8 @@ from maquette.io.checkpoints import load_network
 from maquette.methods.nirne import NiRNE
 from maquette.nets.refiner import Refiner, RefinerConfig
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.train.data import HELD_OUT_SEED
-from maquette.train.refiner_scores import Scores, score_refiner
+from maquette.train.refiner.scores import Scores, score_refiner
+from maquette.train.shapes import HELD_OUT_SEED
 
 
 def main() -> int:

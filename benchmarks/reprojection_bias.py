@@ -26,9 +26,9 @@ from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shards import ShapeData
-from maquette.train.data import HELD_OUT_SEED
-from maquette.train.refiner_batches import guesses
-from maquette.train.reprojection import Views, albedo_of, fit_lights, render_views, reprojection, shading
+from maquette.train.refiner.data import guesses
+from maquette.train.refiner.reprojection import Views, albedo_of, fit_lights, render_views, reprojection, shading
+from maquette.train.shapes import HELD_OUT_SEED
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.5)  # of z, before normals are scaled to unit length
 LIGHTS = {"known": None, "held": 1.0, "free": 1e-3}

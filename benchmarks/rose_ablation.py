@@ -32,15 +32,15 @@ from maquette.losses import angle, masked_mean
 from maquette.methods.rose import RingSolver, imagine, to_normals
 from maquette.metrics import psnr_db
 from maquette.nets.rose import Rose, RoseConfig
+from maquette.runs.schedule import Phase
 from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.photo import Surfaces, photograph
 from maquette.synth.shards import ShapeData
-from maquette.train.config import Phase
-from maquette.train.data import HELD_OUT_SEED
-from maquette.train.rose import train_rose
-from maquette.train.rose_config import TRAINING, RoseTraining
+from maquette.train.rose.config import TRAINING, RoseTraining
+from maquette.train.rose.recipe import train_rose
+from maquette.train.shapes import HELD_OUT_SEED
 from maquette.types import Camera, NormalMap
 
 VARIANTS: dict[str, dict[str, Any]] = {

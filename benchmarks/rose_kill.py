@@ -2,7 +2,7 @@
 
     python benchmarks/rose_kill.py [--quick] [--json] [--kills N] [--seed N]
 
-`maquette.train.rose.train_rose` trains a tiny network, its VAE and then the video model in two phases, as
+`maquette.train.rose.recipe.train_rose` trains a tiny network, its VAE and then the video model in two phases, as
 benchmarks/training_kills.py says: once without a disturbance, then being killed and started again. All of the
 checkpoint and the loss curve must be the undisturbed ones to the last bit.
 
@@ -33,9 +33,9 @@ def train(shapes: Path, run: Path, save_every_s: float, first_step: Path) -> Non
     import torch
 
     from maquette.nets.rose import PRESETS
-    from maquette.train.config import Phase
-    from maquette.train.rose import train_rose
-    from maquette.train.rose_config import RoseTraining
+    from maquette.runs.schedule import Phase
+    from maquette.train.rose.config import RoseTraining
+    from maquette.train.rose.recipe import train_rose
 
     torch.set_num_threads(1)
     sizes, stages = (32, 16, 32), (1, 2, 2)
@@ -57,7 +57,7 @@ WORK = training_kills.Work(
     (sum(STEPS), STEPS[0]),
     "VAE",
     [
-        "maquette.train.rose",
+        "maquette.train.rose.recipe",
         "diffusers.models.autoencoders.autoencoder_kl_temporal_decoder",
         "diffusers.models.unets.unet_spatio_temporal_condition",
         "diffusers.schedulers.scheduling_euler_discrete",

@@ -16,7 +16,7 @@ from maquette.geometry.rotation import facing_rotation
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS, camera_of, canonical_cube
-from maquette.train.gsn_config import GSNTraining
+from maquette.train.gsn.config import GSNTraining
 from maquette.types import Camera, Gaussians
 
 SIDE = 64

@@ -13,7 +13,7 @@ from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.nets.refiner import PRESETS, Refiner
-from maquette.train.refiner_scores import Scores
+from maquette.train.refiner.scores import Scores
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "refiner.py"
 

@@ -11,8 +11,8 @@ from maquette.errors import InputError
 from maquette.geometry.camera import project
 from maquette.nets.gsn import PRESETS, Splats, camera_of
 from maquette.synth.multiview.reading import Views
-from maquette.train.gsn_data import ViewBatch, ViewCache, distance_of, draw_batch, turned_images, views_of
-from maquette.train.gsn_loss import cloud, rendered
+from maquette.train.gsn.data import ViewBatch, ViewCache, distance_of, draw_batch, turned_images, views_of
+from maquette.train.gsn.loss import cloud, rendered
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

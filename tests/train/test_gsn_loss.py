@@ -9,11 +9,11 @@ import torch
 from maquette.errors import InputError
 from maquette.gaussians.chamfer import ChamferWeights
 from maquette.nets.gsn import GSN, PRESETS, Splats, camera_of
+from maquette.runs.schedule import Phase
 from maquette.synth.multiview.reading import Views
-from maquette.train.config import Phase
-from maquette.train.gsn_config import GSNLoss, GSNTraining
-from maquette.train.gsn_data import ViewBatch, ViewCache, draw_batch, turned_images
-from maquette.train.gsn_loss import cloud, equivariance, gsn_loss, render_loss, rendered
+from maquette.train.gsn.config import GSNLoss, GSNTraining
+from maquette.train.gsn.data import ViewBatch, ViewCache, draw_batch, turned_images
+from maquette.train.gsn.loss import cloud, equivariance, gsn_loss, render_loss, rendered
 from maquette.types import Camera
 
 pytestmark = pytest.mark.usefixtures("one_thread")

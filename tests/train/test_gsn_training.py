@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network, save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.runs import state as checkpoints
+from maquette.runs.schedule import Phase
 from maquette.synth.multiview.reading import Views
-from maquette.train import checkpoints
-from maquette.train.config import Phase
-from maquette.train.gsn import open_views, train_gsn, validate_gsn
-from maquette.train.gsn_config import TRAINING, GSNLoss, GSNTraining
+from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
+from maquette.train.gsn.recipe import open_views, train_gsn
+from maquette.train.gsn.scores import validate_gsn
 
 HALF, FULL = Phase(16, 3, 2, 1e-3, 5e-4), Phase(32, 4, 2, 5e-4, 1e-4)
 CONFIG = GSNTraining(PRESETS["tiny"], (HALF, FULL), views=2, seed=4)

@@ -19,14 +19,17 @@ from maquette.nets.nirne import PRESETS
 from maquette.synth import dataset
 from maquette.synth.photo import Surfaces
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import Batch, guide_of, halved, make_batch, prepare, tiled
-from maquette.train.config import Phase, TrainConfig
-from maquette.train.nirne import differences, fresh_weights, loss, train, validate
+from maquette.train.batches import Batch, prepare
+from maquette.train.nirne.config import NirnePhase, NirneTraining
+from maquette.train.nirne.data import guide_of, halved, make_batch, tiled
+from maquette.train.nirne.loss import differences, nirne_loss
+from maquette.train.nirne.recipe import fresh_weights, train_nirne
+from maquette.train.nirne.scores import validate_nirne
 
-FIRST = Phase(32, 4, 2, 1e-2, 1e-3)
-SECOND = Phase(64, 3, 2, 1e-2, 1e-3, guided=0.7)
-SHARP = Phase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
-CONFIG = TrainConfig(PRESETS["tiny"], (FIRST, SECOND, SHARP), seed=4)
+FIRST = NirnePhase(32, 4, 2, 1e-2, 1e-3)
+SECOND = NirnePhase(64, 3, 2, 1e-2, 1e-3, guided=0.7)
+SHARP = NirnePhase(32, 3, 2, 1e-2, 1e-3, stage=2, data="sharp")
+CONFIG = NirneTraining(PRESETS["tiny"], (FIRST, SECOND, SHARP), seed=4)
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +52,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(folders, tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
-    return train(CONFIG, folders, run, save_every_s=0.0).state_dict(), run
+    return train_nirne(CONFIG, folders, run, save_every_s=0.0).state_dict(), run
 
 
 def log_of(run) -> list[dict[str, float]]:
@@ -70,8 +73,8 @@ def interrupted(config, folders, run, every_s) -> dict[str, torch.Tensor]:
                 raise KilledError
 
         with pytest.raises(KilledError):
-            train(config, folders, run, save_every_s=every_s, report=die)
-    return train(config, folders, run, save_every_s=every_s).state_dict()
+            train_nirne(config, folders, run, save_every_s=every_s, report=die)
+    return train_nirne(config, folders, run, save_every_s=every_s).state_dict()
 
 
 @pytest.mark.parametrize("every_s", [0.0, 1e9])
@@ -88,7 +91,7 @@ def test_interrupted_again_and_again_it_ends_the_same(folders, tmp_path, undistu
 def test_in_bfloat16_it_ends_the_same_too_but_elsewhere(folders, tmp_path, undisturbed):
     """Weights stay in float32; the rounding of the convolutions moves them, a little."""
     config = replace(CONFIG, bf16=True)
-    whole = train(config, folders, tmp_path / "whole").state_dict()
+    whole = train_nirne(config, folders, tmp_path / "whole").state_dict()
     assert_same(interrupted(config, folders, tmp_path / "killed", 0.0), whole)
     full, _ = undisturbed
     assert {value.dtype for value in whole.values()} == {torch.float32}
@@ -101,16 +104,16 @@ def test_in_bfloat16_it_ends_the_same_too_but_elsewhere(folders, tmp_path, undis
 
 def test_batches_made_ahead_by_another_process_are_the_same(folders, tmp_path):
     config = replace(CONFIG, phases=(replace(FIRST, steps=3),))
-    alone, ahead = (train(config, folders, tmp_path / str(n), workers=n).state_dict() for n in (0, 1))
+    alone, ahead = (train_nirne(config, folders, tmp_path / str(n), workers=n).state_dict() for n in (0, 1))
     assert_same(ahead, alone)
 
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_run_learns(folders, tmp_path, bf16):
     """The error on one batch after a hundred steps of it is well below the flat guess's, in either precision."""
-    phase = Phase(32, 100, 8, 1e-2, 1e-3, shapes=1)
+    phase = NirnePhase(32, 100, 8, 1e-2, 1e-3, shapes=1)
     lines: list[dict[str, float]] = []
-    train(TrainConfig(PRESETS["tiny"], (phase,), bf16=bf16), folders, tmp_path, report=lines.append)
+    train_nirne(NirneTraining(PRESETS["tiny"], (phase,), bf16=bf16), folders, tmp_path, report=lines.append)
     first, last = (sum(line["train_deg"] for line in part) / 10 for part in (lines[:10], lines[-10:]))
     assert last < 0.87 * first
 
@@ -118,25 +121,25 @@ def test_a_run_learns(folders, tmp_path, bf16):
 def test_a_finished_run_is_left_as_it_is(folders, undisturbed):
     weights, run = undisturbed
     before = (run / "checkpoint.safetensors").stat().st_mtime_ns
-    assert_same(train(CONFIG, folders, run).state_dict(), weights)
+    assert_same(train_nirne(CONFIG, folders, run).state_dict(), weights)
     assert (run / "checkpoint.safetensors").stat().st_mtime_ns == before
 
 
 def test_the_seed_matters(folders, tmp_path, undisturbed):
-    other = train(replace(CONFIG, seed=5, phases=(FIRST,)), folders, tmp_path).state_dict()
+    other = train_nirne(replace(CONFIG, seed=5, phases=(FIRST,)), folders, tmp_path).state_dict()
     assert any(not torch.equal(other[name], value) for name, value in undisturbed[0].items())
 
 
 def test_it_starts_from_the_weights_that_it_is_given(folders, tmp_path, undisturbed):
     """A step of length zero leaves them as they are; a checkpoint in the run's folder comes before them."""
     given, run = undisturbed
-    still = TrainConfig(PRESETS["tiny"], (Phase(32, 1, 2, 0.0, 0.0),), weight_decay=0.0)
-    assert_same(train(still, folders, tmp_path, init=given).state_dict(), given)
+    still = NirneTraining(PRESETS["tiny"], (NirnePhase(32, 1, 2, 0.0, 0.0),), weight_decay=0.0)
+    assert_same(train_nirne(still, folders, tmp_path, init=given).state_dict(), given)
     other = {name: value + 1 for name, value in given.items()}
-    assert_same(train(still, folders, tmp_path, init=other).state_dict(), given)
-    assert_same(train(CONFIG, folders, run, init=other).state_dict(), given)
+    assert_same(train_nirne(still, folders, tmp_path, init=other).state_dict(), given)
+    assert_same(train_nirne(CONFIG, folders, run, init=other).state_dict(), given)
     with pytest.raises(InputError, match=r"^the initial weights don't fit the network [^\n]*$"):
-        train(still, folders, tmp_path / "new", init=dict(list(given.items())[1:]))
+        train_nirne(still, folders, tmp_path / "new", init=dict(list(given.items())[1:]))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_it_starts_from_the_weights_that_it_is_given(folders, tmp_path, undistur
 )
 def test_a_run_of_another_configuration_is_refused(folders, undisturbed, config):
     with pytest.raises(InputError, match="another configuration"):
-        train(config, folders, undisturbed[1])
+        train_nirne(config, folders, undisturbed[1])
 
 
 def damaged(kind: str, run) -> None:
@@ -181,7 +184,7 @@ def test_a_damaged_checkpoint_is_one_line_and_stays(folders, tmp_path, undisturb
     damaged(kind, tmp_path)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
     with pytest.raises(InputError, match=r"^[^\n]*(checkpoint.safetensors|log.jsonl): damaged [^\n]*delete it[^\n]*$"):
-        train(CONFIG, folders, tmp_path)
+        train_nirne(CONFIG, folders, tmp_path)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
@@ -190,20 +193,20 @@ def test_what_cannot_start_says_so_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     for run in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match=r"^--run [^\n]*; give a folder that can be written$"):
-            train(CONFIG, {}, run)
+            train_nirne(CONFIG, {}, run)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match=r"^a batch of 2 photos doesn't spread over 3 processes"):
-        train(CONFIG, {}, tmp_path / "run")
+        train_nirne(CONFIG, {}, tmp_path / "run")
 
 
 def test_phases_that_lie_ahead_may_still_change(folders, tmp_path):
-    train(replace(CONFIG, phases=(FIRST,)), folders, tmp_path)
-    train(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path)
+    train_nirne(replace(CONFIG, phases=(FIRST,)), folders, tmp_path)
+    train_nirne(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path)
     assert log_of(tmp_path)[-1]["step"] == FIRST.steps + SECOND.steps
 
 
 def test_stage_two_leaves_the_clean_stream_and_the_decoder_as_they_were(folders, tmp_path, undisturbed):
-    before = train(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path).state_dict()
+    before = train_nirne(replace(CONFIG, phases=(FIRST, SECOND)), folders, tmp_path).state_dict()
     after = undisturbed[0]
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"noisy", "join"}
@@ -212,9 +215,9 @@ def test_stage_two_leaves_the_clean_stream_and_the_decoder_as_they_were(folders,
 def test_a_dataset_that_does_not_fit_is_refused(folders, tmp_path):
     for phase in (replace(FIRST, size_px=96), replace(FIRST, size_px=48, tiles=0.5)):  # tiles are cut from photos of 96
         with pytest.raises(InputError, match="are 64 px; the phase needs at least 96"):
-            train(TrainConfig(PRESETS["tiny"], (phase,)), folders, tmp_path)
+            train_nirne(NirneTraining(PRESETS["tiny"], (phase,)), folders, tmp_path)
     with pytest.raises(InputError, match="'sharp'"):
-        train(TrainConfig(PRESETS["tiny"], (SHARP,)), {"shapes": folders["shapes"]}, tmp_path)
+        train_nirne(NirneTraining(PRESETS["tiny"], (SHARP,)), {"shapes": folders["shapes"]}, tmp_path)
 
 
 def test_a_batch_is_a_function_of_seed_step_and_rank(folders):
@@ -303,7 +306,7 @@ def test_the_loss_is_least_at_the_truth():
     kappa = torch.ones(2, 1, 32, 32)
     off = unit(surfaces.normal + torch.tensor([0.2, 0, 0]).reshape(1, 3, 1, 1), 1)
     for edges in (0.0, 1.0):
-        assert float(loss(surfaces.normal, kappa, batch, edges)) < float(loss(off, kappa, batch, edges))
+        assert float(nirne_loss(surfaces.normal, kappa, batch, edges)) < float(nirne_loss(off, kappa, batch, edges))
 
 
 def test_differences_by_hand():
@@ -384,7 +387,7 @@ def test_the_concentration_learns_from_the_likelihood_alone():
     raw = (surfaces.normal + 0.3).requires_grad_()
     grads = []
     for factor in (1.0, 20.0):
-        (grad,) = torch.autograd.grad(loss(unit(raw, 1), torch.full((1, 1, 32, 32), factor), batch, 0.0), raw)
+        (grad,) = torch.autograd.grad(nirne_loss(unit(raw, 1), torch.full((1, 1, 32, 32), factor), batch, 0.0), raw)
         grads.append(grad)
     assert torch.allclose(*grads)
 
@@ -397,10 +400,10 @@ def test_validation_of_a_flat_guess_is_the_flat_guess(folders, undisturbed):
     with torch.no_grad():
         for parameter in net.head.parameters():
             parameter.zero_()
-    scores = validate(net, folders["shapes"], "cpu")  # 64 px are a finer pass, with the one at 32 px as its guide
+    scores = validate_nirne(net, folders["shapes"], "cpu")  # 64 px are a finer pass, with the one at 32 px as its guide
     assert scores["val_fine_deg"] == pytest.approx(scores["val_flat_deg"], abs=1e-3)
     assert 20 < scores["val_flat_deg"] < 70
-    assert validate(net, folders["shapes"], "cpu") == scores
+    assert validate_nirne(net, folders["shapes"], "cpu") == scores
     assert scores["val_deg"] == pytest.approx(scores["val_flat_deg"], abs=5)  # what is averaged bends less
 
 
@@ -409,11 +412,11 @@ import hashlib, os, sys
 from pathlib import Path
 import torch
 from maquette.nets.nirne import PRESETS
-from maquette.train.config import Phase, TrainConfig
-from maquette.train.nirne import train
+from maquette.train.nirne.config import NirnePhase, NirneTraining
+from maquette.train.nirne.recipe import train_nirne
 torch.set_num_threads(1)
-phases = (Phase(32, 2, 2, 1e-2, 1e-3), Phase(32, 2, 2, 1e-2, 1e-3, stage=2))
-net = train(TrainConfig(PRESETS["tiny"], phases), {"shapes": Path(sys.argv[1])}, Path(sys.argv[2]))
+phases = (NirnePhase(32, 2, 2, 1e-2, 1e-3), NirnePhase(32, 2, 2, 1e-2, 1e-3, stage=2))
+net = train_nirne(NirneTraining(PRESETS["tiny"], phases), {"shapes": Path(sys.argv[1])}, Path(sys.argv[2]))
 digest = hashlib.sha256(b"".join(v.numpy().tobytes() for v in net.state_dict().values())).hexdigest()
 Path(sys.argv[2], f"rank-{os.environ['RANK']}").write_text(digest)
 """

@@ -11,12 +11,15 @@ from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne_conv import PRESETS as NIRNE_PRESETS
 from maquette.nets.nirne_conv import ConvNiRNE
 from maquette.nets.refiner import PRESETS
+from maquette.runs.schedule import Phase
 from maquette.synth.shards import ShapeData
-from maquette.train import refiner as training
-from maquette.train.config import Phase
-from maquette.train.refiner import refiner_loss, train_refiner, validate_refiner
-from maquette.train.refiner_batches import KINDS, guesses, imprecise, inflated, make_refiner_batch, perturbed
-from maquette.train.refiner_config import LossWeights, RefinerTraining
+from maquette.train.batches import imprecise
+from maquette.train.refiner import scores as scoring
+from maquette.train.refiner.config import LossWeights, RefinerTraining
+from maquette.train.refiner.data import KINDS, guesses, inflated, make_refiner_batch, perturbed
+from maquette.train.refiner.loss import refiner_loss
+from maquette.train.refiner.recipe import train_refiner
+from maquette.train.refiner.scores import validate_refiner
 
 FIRST, SECOND = Phase(16, 4, 4, 1e-2, 1e-3), Phase(32, 3, 2, 1e-2, 1e-3)
 CONFIG = RefinerTraining(PRESETS["tiny"], (FIRST, SECOND), inputs="", seed=4)
@@ -56,7 +59,7 @@ def assert_same(one, other):
 
 def test_no_true_normal_enters_the_loss(tiny_shapes, predictor, monkeypatch):
     """Poisoned the moment rendering is over, they change neither the batch, nor the loss, nor any gradient."""
-    from maquette.train import refiner_batches
+    from maquette.train.refiner import data as refiner_batches
 
     data, net = ShapeData(tiny_shapes), CONFIG.build()
     with torch.no_grad():
@@ -160,7 +163,7 @@ def test_a_batch_is_a_function_of_seed_and_step(tiny_shapes, predictor):
 
 
 def test_a_fresh_network_leaves_every_kind_of_input_as_it_is(tiny_shapes, predictor, monkeypatch):
-    monkeypatch.setattr(training, "VALIDATION_VIEWS", 8)
+    monkeypatch.setattr(scoring, "VALIDATION_VIEWS", 8)
     scores = validate_refiner(CONFIG.build(), predictor[1], tiny_shapes, 16, "cpu")
     for kind in KINDS:
         for label in (kind, f"{kind}_spoilt"):

@@ -11,7 +11,7 @@ from maquette.shading.kernel import distant_light
 from maquette.synth.materials import Material, sample_material
 from maquette.synth.photo import Surfaces
 from maquette.synth.shards import ShapeData
-from maquette.train.reprojection import (
+from maquette.train.refiner.reprojection import (
     SOURCES,
     Views,
     albedo_of,

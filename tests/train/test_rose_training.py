@@ -13,17 +13,18 @@ from maquette.errors import InputError
 from maquette.methods.rose import imagine
 from maquette.nets.rose import PRESETS, Rose
 from maquette.nets.rose_svd import read_svd, save_svd
+from maquette.runs import state as checkpoints
+from maquette.runs.schedule import Phase
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multishade.reading import MultiShade
 from maquette.synth.multishade.shards import generate
 from maquette.synth.multishade.spec import MultiShadeSpec
-from maquette.train import checkpoints
-from maquette.train.config import Phase
-from maquette.train.rose import train_rose, video_loss
-from maquette.train.rose_config import RoseTraining, svd_training
-from maquette.train.rose_data import RingBatch, describe_data, is_multishade, open_source, ring_batch
-from maquette.train.rose_vae import start_from_components, truth, vae_loss
+from maquette.train.rose.config import RoseTraining, svd_training
+from maquette.train.rose.data import RingBatch, describe_data, is_multishade, open_source, ring_batch
+from maquette.train.rose.loss import video_loss
+from maquette.train.rose.recipe import train_rose
+from maquette.train.rose.vae import start_from_components, truth, vae_loss
 
 VAE, SMALL, FULL = (
     Phase(32, 3, 2, 1e-3, 1e-4),
@@ -297,7 +298,7 @@ def svd(tmp_path_factory):
 
 def test_stable_video_diffusion_trains_its_first_convolution_and_its_attention(svd, folders, tmp_path, monkeypatch):
     """Two steps move these parameters and no other; killed between them, the run ends the same, and is saved whole."""
-    monkeypatch.setattr("maquette.train.rose_config.SVD_PHASES", (replace(FULL, size_px=32),))
+    monkeypatch.setattr("maquette.train.rose.config.SVD_PHASES", (replace(FULL, size_px=32),))
     config = replace(svd_training(svd), net=read_svd(svd, 3, 32))
     assert config.betas == (0.9, 0.999)
 

@@ -11,14 +11,15 @@ from maquette.app.cli.main import main
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_checkpoint, load_network, save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.runs.schedule import Phase
 from maquette.synth.multiview import making
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
-from maquette.train import gsn_config, views
-from maquette.train.card import describe_gsn_run
-from maquette.train.config import Phase
-from maquette.train.gsn import train_gsn
-from maquette.train.gsn_config import GSNTraining
+from maquette.train.card import describe
+from maquette.train.gsn import config as gsn_config
+from maquette.train.gsn import prepare as views
+from maquette.train.gsn.config import GSNTraining
+from maquette.train.gsn.recipe import gsn_recipe, train_gsn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -100,7 +101,7 @@ def test_a_run_without_the_verb_has_its_card_too(tiny_views, tmp_path):
     )
     ended = replace(config, phases=config.phases[:1])
     train_gsn(ended, tiny_views, tmp_path)
-    card = describe_gsn_run("gsn-test", config, tmp_path, tiny_views)
+    card = describe("gsn-test", gsn_recipe(config, tiny_views), tmp_path)
     assert (card["name"], card["steps"], card["images"], card["held_out"]) == ("gsn-test", 2, 6, [])
     assert (card["precision"], list(card["data"])) == ("bfloat16 convolutions", ["train"])
     assert json.loads(json.dumps(card))["phases"][1]["steps"] == 5
@@ -111,7 +112,7 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tiny_views, cha
         raise AssertionError("the work began")
 
     monkeypatch.setattr(views, "generate", work)
-    monkeypatch.setattr("maquette.train.gsn.train_gsn", work)
+    monkeypatch.setattr("maquette.runs.loop.fit", work)
     file = tmp_path / "file"
     file.write_text("in the way")
     (tmp_path / "run").mkdir()

@@ -7,9 +7,11 @@ import pytest
 from maquette.app.cli.main import main
 from maquette.io.checkpoints import load_checkpoint
 from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
-from maquette.train import data, refiner, refiner_config
-from maquette.train.config import Phase
-from maquette.train.refiner_config import RefinerTraining
+from maquette.runs.schedule import Phase
+from maquette.train import shapes as data
+from maquette.train.refiner import config as refiner_config
+from maquette.train.refiner import scores as refiner
+from maquette.train.refiner.config import RefinerTraining
 
 
 @pytest.fixture

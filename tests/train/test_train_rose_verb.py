@@ -11,12 +11,14 @@ from maquette.app.cli.main import main
 from maquette.io.checkpoints import load_checkpoint, load_network
 from maquette.nets.rose import PRESETS, Rose, RoseConfig
 from maquette.nets.rose_svd import read_svd
+from maquette.runs.schedule import Phase
 from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multishade.shards import generate
 from maquette.synth.multishade.spec import MultiShadeSpec
-from maquette.train import data, rose_config, rose_vae
-from maquette.train.config import Phase
-from maquette.train.rose_config import RoseTraining
+from maquette.train import shapes as data
+from maquette.train.rose import config as rose_config
+from maquette.train.rose import vae as rose_vae
+from maquette.train.rose.config import RoseTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

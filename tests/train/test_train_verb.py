@@ -9,15 +9,16 @@ from maquette.app.cli.main import main
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
-from maquette.train import config, data
-from maquette.train.config import Phase, TrainConfig
+from maquette.train import shapes as data
+from maquette.train.nirne import config
+from maquette.train.nirne.config import NirnePhase, NirneTraining
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """The presets, shrunk to three steps of a tiny network."""
-    phases = (Phase(32, 2, 2, 1e-3, 1e-4), Phase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
-    small = TrainConfig(PRESETS["tiny"], phases, bf16=True)
+    phases = (NirnePhase(32, 2, 2, 1e-3, 1e-4), NirnePhase(32, 1, 2, 1e-3, 1e-4, stage=2, data="sharp"))
+    small = NirneTraining(PRESETS["tiny"], phases, bf16=True)
     presets = {"small": small, "base": small}
     monkeypatch.setattr(config, "TRAINING", presets)
 
@@ -102,7 +103,7 @@ def test_generated_data_are_as_large_as_the_largest_photos(tmp_path, monkeypatch
     made = {}
     monkeypatch.setattr(data, "generate", lambda folder, spec, *_, **__: made.update({folder.name: spec.size_px}))
     for tiles, side in ((0.0, 32), (0.2, 64)):
-        phases = (Phase(32, 1, 2, 1e-3, 1e-3, tiles=tiles), Phase(16, 1, 2, 1e-3, 1e-3))
+        phases = (NirnePhase(32, 1, 2, 1e-3, 1e-3, tiles=tiles), NirnePhase(16, 1, 2, 1e-3, 1e-3))
         folders = {"shapes": tmp_path / "shapes"}
-        data.prepare_datasets(TrainConfig(PRESETS["tiny"], phases), folders, tmp_path / "held-out")
+        data.prepare_datasets(NirneTraining(PRESETS["tiny"], phases), folders, tmp_path / "held-out")
         assert made == {"shapes": side, "held-out": side}

@@ -22,8 +22,8 @@ from maquette.metrics import psnr_db
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig, Splats, camera_of
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec
-from maquette.train.gsn_data import distance_of, require_distance, turned_images
-from maquette.train.gsn_loss import cloud
+from maquette.train.gsn.data import distance_of, require_distance, turned_images
+from maquette.train.gsn.loss import cloud
 from maquette.types import Camera, Gaussians
 
 # A data set that is made in seconds, for a quick look.

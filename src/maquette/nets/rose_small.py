@@ -166,7 +166,7 @@ def _pass_on(vae: Any) -> None:
     """A VAE that starts as two linear maps, with residual blocks of nothing between them.
 
     A normalisation at the end would take away what a shading is about, its brightness; and so small a VAE learns in
-    minutes only from a start that is good already (`maquette.train.rose_vae`).
+    minutes only from a start that is good already (`maquette.train.rose.vae`).
     """
     for half in (vae.encoder, vae.decoder):
         half.conv_norm_out, half.conv_act = nn.Identity(), nn.Identity()

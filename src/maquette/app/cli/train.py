@@ -3,6 +3,10 @@
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,11 +14,7 @@ from maquette.app.cli.typed import run as run_typed
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-    from torch import Tensor
-
-    from maquette.train.gsn_config import GSNTraining
-    from maquette.train.rose_config import RoseTraining
+    from rich.progress import TaskID
 
 
 def nirne(
@@ -50,55 +50,8 @@ def nirne(
         float32: convolve in float32: bfloat16 is faster on CPUs that have it, and much slower on others.
         workers: processes that make photos ahead of the training on a CPU; 0 leaves it to the trainer.
     """
-    from dataclasses import replace
-
-    from maquette.app.cli.parser import show_warnings_in_one_line
-    from maquette.app.predictors import resolve_device
-    from maquette.io.files import require_writable
-    from maquette.methods.nirne import NiRNE
-    from maquette.nets.encoder import published_weights
-    from maquette.train.card import describe_run, read_card
-    from maquette.train.checkpoints import require_ready
-    from maquette.train.config import TRAINING
-    from maquette.train.data import prepare_datasets
-    from maquette.train.nirne import fresh_weights, train
-
-    show_warnings_in_one_line()
-    _check_options(scale, seed)
-    config = TRAINING[preset]
-    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
-    config = replace(config, phases=phases, seed=seed, bf16=config.bf16 and not float32)
-    place = resolve_device(device)
-    run = run or Path(f"runs/nirne-{preset}")
-    target = export or run / "weights"
-    require_ready(config, run)
-    require_writable(target, "--export")
-    if init is not None:
-        initial = NiRNE.from_pretrained(init).net.state_dict()
-        read_card(init)  # a card that can't be read is told now, not when the training is done
-    else:
-        file = published_weights(config.net.encoder) if encoder == "auto" else Path(encoder)
-        initial = fresh_weights(config, None if encoder == "random" else file)
-    require_ready(config, run, initial)
-    with _progress() as progress:
-        making = progress.add_task("data", total=None, note="")
-        folders = {"shapes": data, "sharp": sharp}
-        prepare_datasets(config, folders, held_out, lambda note: progress.update(making, note=note))
-        progress.update(making, visible=False)
-        task = progress.add_task("train", total=config.steps, note="")
-
-        def report(line: dict[str, float]) -> None:
-            note = f"{line['train_deg']:5.1f} deg" + (f", held out {line['val_deg']:.2f}" if "val_deg" in line else "")
-            progress.update(task, completed=line["step"], note=note)
-
-        net = train(
-            config, folders, run, place, held_out, report=report, init=initial, workers=workers if place == "cpu" else 0
-        )
-    if os.environ.get("RANK", "0") != "0":  # one process of a distributed run writes
-        return
-    NiRNE(net).save_pretrained(target)
-    card = describe_run(target.name, config, run, folders, place, init)
-    _finish(target, card, config.steps, run)
+    options = _Common(preset, run, data, held_out, export, device, scale, seed, init)
+    _train("nirne", options, sharp=sharp, encoder=encoder, float32=float32, workers=workers)
 
 
 def refiner(
@@ -127,48 +80,8 @@ def refiner(
         seed: of initial weights and batches.
         init: weights to start from, a name or a folder; random ones if not given.
     """
-    from dataclasses import replace
-
-    from maquette.app.cli.parser import show_warnings_in_one_line
-    from maquette.app.predictors import resolve_device
-    from maquette.io.checkpoints import load_network, save_checkpoint
-    from maquette.io.files import require_writable
-    from maquette.nets.refiner import Refiner, RefinerConfig
-    from maquette.train.card import describe_refiner_run, read_card
-    from maquette.train.checkpoints import require_ready
-    from maquette.train.data import prepare_datasets
-    from maquette.train.refiner import train_refiner
-    from maquette.train.refiner_config import TRAINING
-
-    show_warnings_in_one_line()
-    _check_options(scale, seed)
-    config = TRAINING[preset]
-    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
-    config = replace(config, phases=phases, seed=seed)
-    if preset == "refine" and init is None:
-        raise InputError("--preset refine goes on from trained weights; name them, such as --init clone-small")
-    initial = None
-    if init is not None:
-        initial = load_network(init, RefinerConfig, Refiner).state_dict()
-        read_card(init)  # a card that can't be read is told now, not when the training is done
-    place = resolve_device(device)
-    run = run or Path(f"runs/refiner-{preset}")
-    target = export or run / "weights"
-    require_ready(config, run, initial)
-    require_writable(target, "--export")
-    with _progress() as progress:
-        making = progress.add_task("data", total=None, note="")
-        prepare_datasets(config, {"shapes": data}, held_out, lambda note: progress.update(making, note=note))
-        progress.update(making, visible=False)
-        task = progress.add_task("train", total=config.steps, note="")
-
-        def report(line: dict[str, float]) -> None:
-            progress.update(task, completed=line["step"], note=f"reprojection {line['fused']:.3f}")
-
-        net = train_refiner(config, {"shapes": data}, run, place, held_out, report=report, init=initial)
-    save_checkpoint(target, net.config, net.state_dict())
-    card = describe_refiner_run(target.name, config, run, {"shapes": data}, place, init)
-    _finish(target, card, config.steps, run)
+    options = _Common(preset, run, data, held_out, export, device, scale, seed, init)
+    _train("refiner", options)
 
 
 def rose(
@@ -198,72 +111,8 @@ def rose(
         init: "small": weights to start from, a name or a folder, instead of random ones; "svd": a folder in the layout
             of Stable Video Diffusion.
     """
-    import torch
-
-    from maquette.app.cli.parser import show_warnings_in_one_line
-    from maquette.app.predictors import resolve_device
-    from maquette.io.checkpoints import save_checkpoint
-    from maquette.io.files import require_writable
-    from maquette.nets.rose import RoseConfig
-    from maquette.nets.rose_svd import save_svd
-    from maquette.train.card import describe_rose_run
-    from maquette.train.checkpoints import require_ready
-    from maquette.train.data import prepare_datasets
-    from maquette.train.rose import train_rose
-    from maquette.train.rose_config import require_fitting
-    from maquette.train.rose_data import is_multishade, require_data
-
-    show_warnings_in_one_line()
-    _check_options(scale, seed)
-    config, initial = _rose_config(preset, init, scale, seed)
-    place = resolve_device(device)
-    run = run or Path(f"runs/rose-{preset}")
-    target = export or run / "weights"
-    folders = {"shapes": data}
-    require_fitting(config)
-    require_data(config, folders)
-    require_ready(config, run, initial)
-    require_writable(target, "--export")
-    with _progress() as progress:
-        making = progress.add_task("data", total=None, note="")
-        missing = {} if is_multishade(data) else folders
-        prepare_datasets(config, missing, held_out, lambda note: progress.update(making, note=note))
-        progress.update(making, visible=False)
-        task = progress.add_task("train", total=config.steps, note="")
-
-        def report(line: dict[str, float]) -> None:
-            note = f", held out {line['val_1_deg']:.2f} deg" if "val_1_deg" in line else ""
-            progress.update(task, completed=line["step"], note=f"loss {line['loss']:.4f}{note}")
-
-        net = train_rose(config, folders, run, place, held_out, report=report, init=initial)
-    if isinstance(net.config, RoseConfig):
-        save_checkpoint(target, net.config, net.state_dict())
-    else:
-        save_svd(net, target, torch.float16)
-    card = describe_rose_run(target.name, config, run, folders, place, init)
-    _finish(target, card, config.steps, run)
-
-
-def _rose_config(
-    preset: str, init: str | None, scale: float, seed: int
-) -> tuple["RoseTraining", "dict[str, Tensor] | None"]:
-    """What is trained, and the small network's weights that it starts from."""
-    from dataclasses import replace
-
-    from maquette.io.checkpoints import load_network
-    from maquette.nets.rose import Rose, RoseConfig
-    from maquette.train.card import read_card
-    from maquette.train.rose_config import TRAINING, svd_training
-
-    if preset == "svd" and init is None:
-        raise InputError("--preset svd starts from a folder in the layout of Stable Video Diffusion; give it by --init")
-    config = svd_training(Path(init or "")) if preset == "svd" else TRAINING[preset]
-    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
-    config = replace(config, phases=phases, seed=seed)
-    if init is None or preset == "svd":
-        return config, None
-    read_card(init)  # a card that can't be read is told now, not when the training is done
-    return config, load_network(init, RoseConfig, Rose).state_dict()
+    options = _Common(preset, run, data, held_out, export, device, scale, seed, init)
+    _train("rose", options)
 
 
 def gsn(
@@ -294,77 +143,99 @@ def gsn(
         distance: of the cameras from the objects' middle; auto finds it in the data.
         ecd: weight of the Extended Chamfer Distance; 0 leaves the second pass out, the preset's if not given.
     """
+    options = _Common(preset, run, data, held_out, export, device, scale, seed, init)
+    _train("gsn", options, distance=distance, ecd=ecd)
+
+
+@dataclass(frozen=True)
+class _Common:
+    """The options that every network has."""
+
+    preset: str
+    run: Path | None
+    data: Path
+    held_out: Path
+    export: Path | None
+    device: str
+    scale: float
+    seed: int
+    init: str | None
+
+
+def _train(network: str, common: _Common, **own: Any) -> None:
+    """Check all, make data that are missing, train, write weights and card.
+
+    Args:
+        network: whose `maquette.train.NETWORK.job` says how.
+        common: the options that every network has.
+        own: those that it alone has.
+    """
+    _check_options(common.scale, common.seed)
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.app.predictors import resolve_device
-    from maquette.io.checkpoints import load_network, save_checkpoint
     from maquette.io.files import require_writable
-    from maquette.nets.gsn import GSN, GSNConfig
-    from maquette.train.card import describe_gsn_run, read_card
-    from maquette.train.checkpoints import require_ready
-    from maquette.train.gsn import train_gsn
-    from maquette.train.gsn_config import require_same_meaning
-    from maquette.train.views import prepare_views, require_fitting
+    from maquette.runs.loop import fit
+    from maquette.runs.state import require_ready
+    from maquette.train.card import describe
+    from maquette.train.job import Options
 
     show_warnings_in_one_line()
-    _check_options(scale, seed)
-    config = _gsn_config(preset, data, scale, seed, distance, ecd)
-    initial = None
-    if init is not None:
-        before = load_network(init, GSNConfig, GSN)
-        require_same_meaning(config.net, before.config, init)
-        initial = before.state_dict()
-        read_card(init)  # a card that can't be read is told now, not when the training is done
-    place = resolve_device(device)
-    run = run or Path(f"runs/gsn-{preset}")
-    target = export or run / "weights"
-    require_fitting(config, data, held_out)
-    require_ready(config, run, initial)
+    asked = Options(common.preset, common.data, common.held_out, common.scale, common.seed, common.init)
+    job = import_module(f"maquette.train.{network}.job").job(asked, **own)
+    config, place = job.recipe.config, resolve_device(common.device)
+    run = common.run or Path(f"runs/{network}-{common.preset}")
+    target = common.export or run / "weights"
+    job.check()
+    require_ready(config, run)
     require_writable(target, "--export")
-    with _progress() as progress:
-        making = progress.add_task("data", total=None, note="")
-        prepare_views(data, held_out, config.net.distance, lambda note: progress.update(making, note=note))
-        progress.update(making, visible=False)
-        task = progress.add_task("train", total=config.steps, note="")
-
-        def report(line: dict[str, float]) -> None:
-            note = f", held out {line['val_psnr_db']:.2f} dB" if "val_psnr_db" in line else ""
-            progress.update(task, completed=line["step"], note=f"loss {line['loss']:.4f}{note}")
-
-        net = train_gsn(config, data, run, place, held_out, report=report, init=initial)
-    save_checkpoint(target, net.config, net.state_dict())
-    card = describe_gsn_run(target.name, config, run, data, held_out, place, init)
-    _finish(target, card, config.steps, run)
+    initial = job.initial()
+    if initial is not None:
+        require_ready(config, run, initial)
+    with _Progress(config, job.note) as progress:
+        job.prepare(progress.prepared)
+        workers = job.workers if place == "cpu" else 0
+        net = fit(job.recipe, run, place, report=progress.trained, init=initial, workers=workers)
+    if os.environ.get("RANK", "0") != "0":  # one process of a distributed run writes
+        return
+    job.save(net, target)
+    _finish(target, describe(target.name, job.recipe, run, place, common.init), config.steps, run)
 
 
-def _gsn_config(preset: str, data: Path, scale: float, seed: int, distance: str, ecd: float | None) -> "GSNTraining":
-    """What is trained, for cameras as far away as the data's."""
-    from dataclasses import replace
+class _Progress:
+    """What was done, how fast, and for how long it will go on; only on a terminal."""
 
-    from maquette.train.gsn_config import TRAINING
-    from maquette.train.views import distance_in
+    def __init__(self, config: Any, note: Callable[[dict[str, float]], str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
 
-    try:
-        far = None if distance == "auto" else float(distance)
-    except ValueError:
-        raise InputError(f"--distance is {distance!r}; it must be a number, or auto") from None
-    if ecd is not None and not 0 <= ecd < float("inf"):
-        raise InputError(f"--ecd is {ecd}; it must be 0 or more")
-    if data.exists() and not data.is_dir():
-        raise InputError(f"{data}: is a file; give a data set's folder, or one to make it in")
-    config = TRAINING[preset]
-    phases = tuple(replace(phase, steps=max(1, round(phase.steps * scale))) for phase in config.phases)
-    loss = config.loss if ecd is None else replace(config.loss, ecd=ecd)
-    net = replace(config.net, distance=distance_in(data) if far is None else far)
-    return replace(config, net=net, phases=phases, loss=loss, seed=seed)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+        self.bars = Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
+        self.config, self.note = config, note
+        self.data = self.bars.add_task("data", total=None, note="")
+        self.training: TaskID | None = None
+        self.recent: deque[dict[str, float]] = deque(maxlen=100)
 
+    def __enter__(self) -> "_Progress":
+        self.bars.start()
+        return self
 
-def _progress() -> "Progress":
-    """What was done, as far as it is known; nothing where nobody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    return Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty())
+    def prepared(self, note: str) -> None:
+        """Part of the data is there."""
+        self.bars.update(self.data, note=note)
+
+    def trained(self, line: dict[str, float]) -> None:
+        """A step is done."""
+        from maquette.runs.progress import pace
+
+        if self.training is None:
+            self.bars.update(self.data, visible=False)
+            self.training = self.bars.add_task("train", total=self.config.steps)
+        self.recent.append(line)
+        note = f"{self.note(line)}, {pace(self.config, list(self.recent))}"
+        self.bars.update(self.training, completed=line["step"], note=note)
 
 
 def _finish(target: Path, card: dict[str, Any], steps: int, run: Path) -> None:

@@ -37,6 +37,10 @@ class Views:
     images: Float[Tensor, "batch views height width"]
     lights: Float[Tensor, "batch views 9"]
 
+    def to(self, device: torch.device | str) -> "Views":
+        """The same images on another device."""
+        return Views(self.images.to(device), self.lights.to(device))
+
 
 def render_views(surfaces: Surfaces, material: Material) -> Views:
     """The material's colour, matte, in a dark room under each of `SOURCES`, with shadows and one bounce."""

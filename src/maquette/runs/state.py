@@ -1,7 +1,6 @@
 """The state of a training run on disk: whole or absent, and only ever of one configuration."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.io.files import require_writable, write_bytes
-from maquette.train.config import Phase
+from maquette.runs.processes import world_size
+from maquette.runs.schedule import Phase
 
 _CHECKPOINT, _LOG = "checkpoint.safetensors", "log.jsonl"
 
@@ -41,6 +41,26 @@ class Training(Protocol[Built]):
     @property
     def weight_decay(self) -> float:
         """AdamW's."""
+        ...
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """AdamW's."""
+        ...
+
+    @property
+    def clip(self) -> float:
+        """The largest norm of a gradient."""
+        ...
+
+    @property
+    def bf16(self) -> bool:
+        """Convolve in bfloat16; weights, losses and the optimiser stay in float32."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Of all phases."""
         ...
 
     def spans(self) -> Iterator[tuple[Phase, int, int]]:
@@ -86,7 +106,7 @@ def require_ready(config: Training[nn.Module], run: Path, init: dict[str, Tensor
         InputError: a batch that doesn't spread over the processes, a run folder that can't be written, or one
             that holds a damaged checkpoint or another configuration's; weights of another network.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = world_size()
     for phase in config.phases:
         if phase.batch % world:
             raise InputError(f"a batch of {phase.batch} photos doesn't spread over {world} processes; use a divisor")
@@ -120,12 +140,18 @@ def start(
     average.load_state_dict(model.state_dict())
     average.requires_grad_(False)
     optimiser = torch.optim.AdamW(
-        groups(model) if groups else model.parameters(), betas=(0.9, 0.98), weight_decay=config.weight_decay
+        groups(model) if groups else model.parameters(), betas=config.betas, weight_decay=config.weight_decay
     )
     state = State(model, average, optimiser)
     if (run / _CHECKPOINT).exists():
         _restore(state, config, run, device)
     return state
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """The lines of a run's log; none if it has none yet."""
+    path = run / _LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _fill(model: nn.Module, init: dict[str, Tensor]) -> None:
@@ -157,8 +183,7 @@ def _restore(state: State[Any], config: Training[nn.Module], run: Path, device: 
         if moments:
             state.optimiser.state[parameter] = moments | {"step": moments["step"].cpu()}
     try:
-        lines = (run / _LOG).read_text().splitlines() if (run / _LOG).exists() else []
-        state.log = [line for line in map(json.loads, lines) if line["step"] <= state.step]
+        state.log = [line for line in read_log(run) if line["step"] <= state.step]
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise _damaged(run / _LOG, error) from None
 
@@ -190,9 +215,7 @@ def _describe(config: Training[nn.Module]) -> str:
 def _compatible(old: dict[str, Any], config: Training[nn.Module], step: int) -> bool:
     """Whether a checkpoint at `step` is one of this config's: the phases that lie ahead may differ."""
     new = json.loads(_describe(config))
-    begun = 0
-    for index, (_, first, _) in enumerate(config.spans()):
-        if first < step:
-            begun = index + 1
-    same = all(old.get(key) == new[key] for key in new if key != "phases")
-    return same and old["phases"][:begun] == new["phases"][:begun]
+    started = sum(first < step for _, first, _ in config.spans())
+    behind = old["phases"][:started], new["phases"][:started]
+    same = all(old.get(key) == new[key] for key in new if key != "phases") and len(behind[0]) == started
+    return same and all(was.get(key) == now[key] for was, now in zip(*behind, strict=True) for key in now)

@@ -6,7 +6,7 @@ from typing import Literal
 from maquette.errors import InputError
 from maquette.gaussians.chamfer import ChamferWeights
 from maquette.nets.gsn import GSN, PRESETS, GSNConfig
-from maquette.train.config import Phase, Schedule
+from maquette.runs.schedule import Phase, Schedule
 
 Stop = Literal["none", "turned", "still"]
 

@@ -1,6 +1,5 @@
 """What a training run of RoSE is: the network, its phases; the presets."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,9 @@ from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
 from maquette.nets.rose import PRESETS, Rose, RoseConfig, SvdConfig
 from maquette.nets.rose_small import PhotoEncoder
 from maquette.nets.rose_svd import read_svd
+from maquette.runs.processes import require_one_process
+from maquette.runs.schedule import Phase, Schedule
 from maquette.shading.rigs import RING_LIGHTS
-from maquette.train.config import Phase, Schedule
 
 
 @dataclass(frozen=True)
@@ -96,5 +96,4 @@ def require_fitting(config: RoseTraining) -> None:
             raise InputError(f"a phase has photos of {phase.size_px} px; this network needs a multiple of {multiple}")
         if phase.stage == 1 and isinstance(config.net, SvdConfig):
             raise InputError(f"{config.net.folder}: its VAE is trained already; stage 1 is of the small network")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("RoSE's training runs in one process; start it without torchrun or accelerate")
+    require_one_process("RoSE")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
-from maquette.train.config import Phase, Schedule
+from maquette.runs.schedule import Phase, Schedule
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,21 @@
 """The views that a GSN's training needs: made if they aren't there, and seen to fit before hours go into it."""
 
-import os
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from maquette.errors import InputError
+from maquette.runs.processes import require_one_process
 from maquette.synth import manifests
 from maquette.synth.multiview.cameras import RADIUS
 from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import of_split
-from maquette.synth.multiview.spec import ViewsSpec, read_manifest
-from maquette.train.data import HELD_OUT_SEED
-from maquette.train.gsn_config import GSNTraining
-from maquette.train.gsn_data import distance_of, require_distance
+from maquette.synth.multiview.reading import Views, of_split
+from maquette.synth.multiview.spec import KIND, ViewsSpec, read_manifest
+from maquette.train.gsn.config import GSNTraining
+from maquette.train.gsn.data import distance_of, require_distance
+from maquette.train.shapes import HELD_OUT_SEED
 
 TRAIN_SPEC = ViewsSpec(200, seed=101, views=16)
 HELD_OUT_SPEC = ViewsSpec(0, seed=HELD_OUT_SEED, val=4, test_views=26)
@@ -42,8 +44,7 @@ def require_fitting(config: GSNTraining, data: Path, held_out: Path) -> None:
             that don't shrink to a phase's size, fewer views than a step compares, cameras at another distance than the
             network's, several processes.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("GSN's training runs in one process; start it without torchrun or accelerate")
+    require_one_process("GSN")
     if data.resolve() == held_out.resolve() and not data.exists():
         raise InputError(f"{data}: both --data and --held-out, and isn't there; give two folders, to make one each")
     for folder, split, needed in ((data, "train", config.views), (held_out, "val", 2)):
@@ -84,6 +85,18 @@ def prepare_views(
             spec = replace(default, radius=radius)
         if not spec.meshes:  # whose folder isn't known here
             generate(folder, spec, done=lambda task, folder=folder: done(f"{folder}: {task.name}"))
+
+
+def describe_views(folder: Path) -> dict[str, Any]:
+    """The manifest of a data set of views; of one without, as ShapeNet-SRN is published, what its folders say."""
+    if (folder / manifests.NAME).exists():
+        return {"kind": KIND} | asdict(read_manifest(folder))
+    data = Views(folder)
+    kinds = Counter(f"{c}_{s}" if c else "of no category" for c, s in zip(data.categories, data.splits, strict=True))
+    return {
+        "kind": "a folder without a manifest, in the layout of ShapeNet-SRN",
+        "objects": dict(sorted(kinds.items())),
+    }
 
 
 def _size_of(folder: Path, split: str) -> tuple[int, int]:

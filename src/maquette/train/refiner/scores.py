@@ -15,10 +15,11 @@ from maquette.synth.materials import sample_material
 from maquette.synth.photo import expose, shade
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import move
-from maquette.train.refiner_batches import KINDS, guesses, perturbed
-from maquette.train.reprojection import render_views, reprojection
+from maquette.train.refiner.data import KINDS, guesses, perturbed
+from maquette.train.refiner.reprojection import render_views, reprojection
 
 _BATCH = 16
+VALIDATION_VIEWS = 192
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,14 @@ def score_refiner(
                     missed, _ = reprojection(normal, mask, views.images, views.lights)
                     found.setdefault((label, what), []).append((error.rad2deg(), missed))
     return {key: Scores(*(torch.cat(parts).cpu() for parts in zip(*rows, strict=True))) for key, rows in found.items()}
+
+
+def validate_refiner(
+    model: Refiner, predictor: Network | None, folder: Path, size_px: int, device: torch.device | str
+) -> dict[str, float]:
+    """Means of `score_refiner`: "val_INPUT_MAP_deg" and "val_INPUT_MAP_missed"."""
+    means = {}
+    for (label, what), scores in score_refiner(model, predictor, folder, size_px, device, VALIDATION_VIEWS).items():
+        means[f"val_{label}_{what}_deg"] = float(scores.degrees.mean())
+        means[f"val_{label}_{what}_missed"] = float(scores.missed.mean())
+    return means

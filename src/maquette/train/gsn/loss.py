@@ -10,8 +10,8 @@ from maquette.gaussians.chamfer import Cloud, extended_chamfer
 from maquette.losses import ssim
 from maquette.nets.gsn import GSN, Splats
 from maquette.render.splat.rasterize import rasterize
-from maquette.train.gsn_config import GSNLoss, GSNTraining
-from maquette.train.gsn_data import ViewBatch, turned_images
+from maquette.train.gsn.config import GSNLoss, GSNTraining
+from maquette.train.gsn.data import ViewBatch, turned_images
 from maquette.types import Camera
 
 _Z = (0.0, 0.0, 1.0)

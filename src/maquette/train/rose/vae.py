@@ -15,7 +15,7 @@ from maquette.nets.rose import Rose
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, move
-from maquette.train.rose_data import RingBatch
+from maquette.train.rose.data import RingBatch
 
 VALIDATION_VIEWS = 24
 _FRAMES = 3  # of a ring, in a batch: the VAE's decoder smooths over time

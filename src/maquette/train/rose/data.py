@@ -12,15 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.runs.schedule import Phase
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.dataset import read_manifest
 from maquette.synth.multishade import spec as multishade
 from maquette.synth.multishade.reading import MultiShade
-from maquette.train.batches import Batch, make_batch, mix
-from maquette.train.config import Phase
-from maquette.train.refiner_batches import imprecise
-from maquette.train.rose_config import RoseTraining
-from maquette.train.steps import open_data
+from maquette.train.batches import Batch, generators, imprecise, mix, photo_batch
+from maquette.train.rose.config import RoseTraining
+from maquette.train.shapes import open_data
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,9 @@ def open_source(
     folder = folders.get(phase.data)
     if folder is None or not is_multishade(folder):
         shapes = open_data(folders, phase)
-        return lambda step: make_batch(shapes, phase, config.seed, step, device=device)
+        return lambda step: photo_batch(
+            shapes, phase.size_px, phase.batch, *generators(config.seed, step, device=device)
+        )
     data = MultiShade(folder, config.net.frames)
     chosen = np.flatnonzero(data.objects < phase.shapes)
     side = data.batch([int(chosen[0])]).photo.shape[-1]

@@ -1,6 +1,6 @@
 """Batches for GSN: an image of each of some objects, and other views of them, a function of the seed and the step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,6 +33,11 @@ class ViewBatch:
     cameras: list[list[Camera]]
     mask: Float[Tensor, "batch views 1 height width"] | None
     normals: Float[Tensor, "batch views 3 height width"] | None
+
+    def to(self, device: torch.device | str) -> "ViewBatch":
+        """The batch's images on a device; cameras are read from wherever they are."""
+        images = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **images)
 
 
 @dataclass(frozen=True)

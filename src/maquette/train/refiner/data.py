@@ -4,7 +4,7 @@ The maps to refine are those a user may have: a silhouette that was inflated, a 
 these blurred, bent, noisy or turned inside out. True normals are drawn on for nothing but to render.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,13 @@ from torch import Generator, Tensor
 from maquette.geometry.vectors import unit
 from maquette.methods.baselines import inflate
 from maquette.methods.nirne import Network
+from maquette.runs.schedule import Phase
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shards import ShapeData
-from maquette.train.batches import mix, move
-from maquette.train.config import Phase
-from maquette.train.reprojection import Views, render_views
+from maquette.train.batches import imprecise, mix, move
+from maquette.train.refiner.reprojection import Views, render_views
 from maquette.types import Photo
 
 KINDS = ("predicted", "inflated", "flat")
@@ -37,6 +37,11 @@ class RefinerBatch:
     normals: Float[Tensor, "batch 3 height width"]
     solid: Float[Tensor, "batch 1 height width"]
     views: Views
+
+    def to(self, device: torch.device | str) -> "RefinerBatch":
+        """The same batch on another device."""
+        images = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, views=self.views.to(device), **images)
 
 
 def make_refiner_batch(
@@ -66,14 +71,6 @@ def render_batch(surfaces: Surfaces, rng: Generator, predictor: Network | None) 
     kinds = torch.multinomial(odds, n, replacement=True, generator=rng).tolist()
     normals = perturbed(guesses(seen, mask, kinds, predictor), mask, rng)
     return RefinerBatch(seen, mask, normals, surfaces.mask * mask, views)
-
-
-def imprecise(solid: Float[Tensor, "batch 1 height width"], rng: Generator) -> Float[Tensor, "batch 1 height width"]:
-    """Masks as users have them: three in ten a pixel too wide or too narrow, one in twenty none at all."""
-    kind = torch.rand(len(solid), 1, 1, 1, generator=rng, device=solid.device)
-    mask = torch.where(kind < 0.05, torch.ones_like(solid), solid)
-    mask = torch.where((kind >= 0.05) & (kind < 0.2), F.max_pool2d(solid, 3, 1, 1), mask)
-    return torch.where((kind >= 0.2) & (kind < 0.35), -F.max_pool2d(-solid, 3, 1, 1), mask)
 
 
 @torch.no_grad()

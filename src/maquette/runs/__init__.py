@@ -1,0 +1,1 @@
+"""Runs: the one loop of every training, its state on disk, its phases."""

@@ -1,0 +1,1 @@
+"""Training CLONE's refiner."""
