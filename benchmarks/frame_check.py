@@ -16,12 +16,11 @@ cue alone, and the guess that every map is OpenGL's. `--json` prints one flat ob
 is right over that of the best single cue, the mean certainty over the share that is right, and how many are told.
 """
 
-import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import harness
 import numpy as np
 import torch
 
@@ -65,14 +64,12 @@ class Answer:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="ten shapes; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="ten shapes; under a minute")
     parser.add_argument("--shapes", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=2, help="of everything; default: %(default)s")
     options = parser.parse_args(argv)
     answers = measure(10 if options.quick else options.shapes, options.seed)
-    print(json.dumps(ratios(answers)) if options.json else table(answers))
+    harness.show(options, ratios, table, answers)
     return 0
 
 
