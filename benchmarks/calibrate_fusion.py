@@ -92,14 +92,13 @@ def ratios(checked: dict[str, tuple[Reliability, float]]) -> dict[str, float]:
 
 def table(checked: dict[str, tuple[Reliability, float]]) -> str:
     """Markdown: a column a method, a row a decile: expected / true angle in degrees."""
-    lines = ["| decile | " + " | ".join(name.replace("_", ", ") for name in checked) + " |"]
-    lines.append("|---|" + "---:|" * len(checked))
+    lines = harness.head(" | ".join(["decile", *(name.replace("_", ", ") for name in checked)]), "lr")
     for decile in range(DECILES):
         cells = [f"{bins.predicted_deg[decile]:.1f} / {bins.measured_deg[decile]:.1f}" for bins, _ in checked.values()]
         lines.append(f"| {decile + 1} | {' | '.join(cells)} |")
     gaps = [f"{bins.expected_calibration_error_deg:.2f}" for bins, _ in checked.values()]
     lines.append(f"| mean gap | {' | '.join(gaps)} |")
-    lines.append("| mean error | " + " | ".join(f"{mean:.2f}" for _, mean in checked.values()) + " |")
+    lines.append(harness.row(["mean error", *(f"{mean:.2f}" for _, mean in checked.values())]))
     return "\n".join(lines)
 
 

@@ -217,7 +217,7 @@ def table(found: Found, costs: dict[int, Row]) -> str:
             cells = [
                 cost[key] for key in ("clone_seconds", "nirne_seconds", "seconds", "clone_mib", "nirne_mib", "memory")
             ]
-            lines.append(f"| {size} x {size} | " + " | ".join(_cell(value) for value in cells) + " |")
+            lines.append(harness.row([f"{size} x {size}", *map(_cell, cells)]))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -245,12 +245,9 @@ def ratios(found: Found, costs: dict[int, Row]) -> dict[str, float | None]:
 
 
 def _rows_table(what: str, rows: Found) -> str:
-    lines = [
-        f"| {what} | start | variant | " + " | ".join(MEASURES.values()) + " |",
-        "|---|---|---|" + "---:|" * len(MEASURES),
-    ]
+    lines = harness.head(" | ".join([what, "start", "variant", *MEASURES.values()]), "lllr")
     for (name, start, variant), row in rows.items():
-        lines.append(f"| {name} | {start} | {variant} | " + " | ".join(_cell(row.get(key)) for key in MEASURES) + " |")
+        lines.append(harness.row([name, start, variant, *(_cell(row.get(key)) for key in MEASURES)]))
     return "\n".join(lines)
 
 

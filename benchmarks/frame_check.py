@@ -184,10 +184,10 @@ def cue_shares(answers: list[Answer]) -> dict[str, float]:
 def table(answers: list[Answer]) -> str:
     """Shares, calibration and confusions, as Markdown."""
     opengl = MATRICES.index(IDENTITY)
-    lines = [
-        "| maps | count | right | mean certainty | told (>= 0.9) | right of the told | OpenGL guess | cues alone |"
-    ]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---|")
+    lines = harness.head(
+        "maps | count | right | mean certainty | told (>= 0.9) | right of the told | OpenGL guess | cues alone",
+        "lrrrrrrl",
+    )
     for kind in KINDS:
         found = [answer for answer in answers if answer.kind == kind]
         if not found:
@@ -202,7 +202,7 @@ def table(answers: list[Answer]) -> str:
             f"| {kind} | {len(found)} | {right:.3f} | {certainty:.3f} | {len(told) / len(found):.3f} | {sure} |"
             f" {guess:.3f} | {cues} |"
         )
-    lines += ["", "| certainty | count | mean certainty | right |", "|---|---:|---:|---:|"]
+    lines += ["", *harness.head("certainty | count | mean certainty | right", "lr")]
     for low, high in pairwise(BINS):
         found = [answer for answer in answers if low <= answer.certainty < high]
         if found:
@@ -219,7 +219,7 @@ def confusion(answers: list[Answer]) -> str:
     counts = np.zeros((9, 9), int)
     for answer in answers:
         counts[min(answer.truth, 8), min(answer.said, 8)] += 1
-    lines = [f"| truth, with a silhouette | {' | '.join(labels)} |", "|---|" + "---:|" * 9]
+    lines = harness.head(f"truth, with a silhouette | {' | '.join(labels)}", "lr")
     for label, name, row in zip(labels, known, counts, strict=True):
         lines.append(f"| {label} {name} | {' | '.join(map(str, row))} |")
     return "\n".join(lines)

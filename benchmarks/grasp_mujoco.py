@@ -153,7 +153,7 @@ def table(trials: dict[str, list[tuple[str, Trial]]], seconds: float) -> str:
         counts = " | ".join(str(numbers[f"{name}: {outcome}"]) for outcome in OUTCOMES[1:])
         lines.append(f"| {name} | {len(tried)} | {share(name)} | {held_out} | {counts} |")
     categories = sorted({category for tried in trials.values() for category, _ in tried})
-    lines += ["", f"| held of | {' | '.join(trials)} |", f"|---|{'---:|' * len(trials)}"]
+    lines += ["", *harness.head(f"held of | {' | '.join(trials)}", "lr")]
     for category in categories:
         cells = []
         for tried in trials.values():

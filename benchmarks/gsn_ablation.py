@@ -136,7 +136,7 @@ def table(found: dict[str, Found], held_out: Sequence[str]) -> str:
         cells.append("{:+.2f} ± {:.2f}".format(*difference(of_variant, found["full"])) if "full" in found else "")
         turns = of_variant.turns
         cells += [f"{turns.ecd:.4f}", f"{_share(turns):.3f}", f"{turns.aside_db:.2f}", f"{turns.true_db:.2f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {of_variant.step_s:.2f} |")
+        lines.append(harness.row([name, *cells, f"{of_variant.step_s:.2f}"]))
     return "\n".join(lines)
 
 

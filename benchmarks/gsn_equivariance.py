@@ -56,9 +56,9 @@ def table(found: Found, angles: list[int]) -> str:
             f" {mean.true_db:.2f} | {errors[0].true_db:.2f} |"
         )
         lines.append(f"| {name}, turn ignored | {mean.ignored_ecd:.4f} | 1 | {mean.ignored_db:.2f} | | | |")
-    lines += ["", "| ECD share at | " + " | ".join(map(str, angles[1:])) + " |", "|---|" + "---:|" * len(angles[1:])]
+    lines += ["", *harness.head(" | ".join(["ECD share at", *map(str, angles[1:])]), "lr")]
     for name, errors in found.items():
-        lines.append(f"| {name} | " + " | ".join(f"{share(error):.2f}" for error in errors[1:]) + " |")
+        lines.append(harness.row([name, *(f"{share(error):.2f}" for error in errors[1:])]))
     return "\n".join(lines)
 
 

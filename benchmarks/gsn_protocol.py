@@ -75,14 +75,13 @@ def table(found: Found) -> str:
     """Markdown: PSNR, SSIM and LPIPS of known and of held-out categories; then PSNR by category."""
     groups = [group for group in (KNOWN, HELD_OUT) if any(group in by_group for by_group in found.values())]
     categories = sorted({group for by_group in found.values() for group in by_group} - {KNOWN, HELD_OUT})
-    head = "".join(f" PSNR, {group} | SSIM | LPIPS |" for group in groups)
-    lines = [f"| method |{head}", "|---|" + "---:|" * (3 * len(groups))]
+    lines = harness.head(" | ".join(["method", *(f"PSNR, {group} | SSIM | LPIPS" for group in groups)]), "lr")
     for method, by_group in found.items():
         scores = [by_group[group] for group in groups]
-        lines.append(f"| {method} | " + " | ".join(f"{_cells(score)}" for score in scores) + " |")
-    lines += ["", "| PSNR | " + " | ".join(categories) + " |", "|---|" + "---:|" * len(categories)]
+        lines.append(harness.row([method, *map(_cells, scores)]))
+    lines += ["", *harness.head(" | ".join(["PSNR", *categories]), "lr")]
     for method, by_group in found.items():
-        lines.append(f"| {method} | " + " | ".join(f"{by_group[name].psnr_db:.2f}" for name in categories) + " |")
+        lines.append(harness.row([method, *(f"{by_group[name].psnr_db:.2f}" for name in categories)]))
     return "\n".join(lines)
 
 

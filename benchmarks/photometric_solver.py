@@ -233,11 +233,11 @@ def flat(rows: dict[str, dict[str, float | None]], seconds: dict[str, float | No
 
 def table(rows: dict[str, dict[str, float | None]], seconds: dict[str, float | None]) -> str:
     """The same in Markdown."""
-    lines = [f"| mean angle, degrees | {' | '.join(SOLVERS)} |", "|---|" + "---:|" * len(SOLVERS)]
+    lines = harness.head(" | ".join(["mean angle, degrees", *SOLVERS]), "lr")
     for case, row in rows.items():
         cells = ["not run" if (value := row[solver]) is None else f"{value:.2f}" for solver in SOLVERS]
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    lines += ["", "| 20 lights | microseconds a pixel | times robust |", "|---|---:|---:|"]
+    lines += ["", *harness.head("20 lights | microseconds a pixel | times robust", "lr")]
     for name in (*SOLVERS, "lstsq loop", "RANSAC"):
         lines.append(f"| {name} | {1e6 * (seconds[name] or 0):.2f} | {_ratio(seconds, name, 'robust'):.1f} |")
     clock, threads = seconds["full, clock"], seconds["full, all threads"]

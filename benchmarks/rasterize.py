@@ -270,15 +270,17 @@ def table(found: Found, fits: dict[str, dict[str, float]], speed: float) -> str:
     lines = [
         f"The memory copies {speed / 1e9:.1f} GB/s (read and written).",
         "",
-        "| Gaussians | pixels | backend | forward ms | both ms | speedup | both speedup | both/bandwidth | MiB |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|---:|",
+        *harness.head(
+            "Gaussians | pixels | backend | forward ms | both ms | speedup | both speedup | both/bandwidth | MiB",
+            "rrlr",
+        ),
     ]
     for (name, count, size), row in found.items():
         cells = [_cell(row[key], 1e3, ".1f") for key in ("forward", "both")]
         keys = ("forward_speedup", "both_speedup", "both_bandwidth")
         cells += [_cell(named.get(f"{name}_{count}_{size}_{key}"), 1, ".1f") for key in keys]
         lines.append(f"| {count} | {size} | {name} | {' | '.join(cells)} | {_cell(row['mib'], 1, '.0f')} |")
-    lines += ["", "| backend | ns a reached pixel | ms at none | R^2 |", "|---|---:|---:|---:|"]
+    lines += ["", *harness.head("backend | ns a reached pixel | ms at none | R^2", "lr")]
     for name, line in fits.items():
         lines.append(f"| {name} | {line['pixel_ns']:.3f} | {line['start_ms']:.1f} | {line['linearity']:.4f} |")
     return "\n".join(lines)

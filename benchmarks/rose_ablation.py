@@ -212,13 +212,13 @@ def table(scores: dict[str, Scores]) -> str:
     keys = {key for found in scores.values() for key in found}
     by_steps = sorted((key for key in keys if key.endswith("deg")), key=lambda key: (int(key.split("_")[0]), key))
     columns = [*by_steps, *sorted(keys - set(by_steps))]
-    lines = ["| variant | " + " | ".join(columns) + " | difference |", "|---|" + "---:|" * (len(columns) + 1)]
+    lines = harness.head(" | ".join(["variant", *columns, "difference"]), "lr")
     for name, found in scores.items():
         cells = [f"{mean(found[key]):.2f}" if key in found else "" for key in columns]
         pairs = zip(found["1_robust_deg"], scores.get("shading", found)["1_robust_deg"], strict=True)
         differences = [one - other for one, other in pairs]
         spread = stdev(differences) / math.sqrt(len(differences))
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean(differences):+.2f} ± {spread:.2f} |")
+        lines.append(harness.row([name, *cells, f"{mean(differences):+.2f} ± {spread:.2f}"]))
     return "\n".join(lines)
 
 

@@ -237,11 +237,11 @@ def flat(found: dict[str, dict[str, float] | None]) -> dict[str, float | None]:
 
 def table(found: dict[str, dict[str, float] | None]) -> str:
     """The same in Markdown."""
-    lines = [
-        "| case | normals | overlap | direct: scale | correlation | error | global: scale | correlation | error |"
-        " unbounced | floor |",
-        "|---" + "|---:" * len(METRICS) + "|",
-    ]
+    lines = harness.head(
+        "case | normals | overlap | direct: scale | correlation | error | global: scale | correlation | error"
+        " | unbounced | floor",
+        "lr",
+    )
     for name, values in found.items():
         cells = ["not run"] if values is None else [f"{values[metric]:.3f}" for metric in METRICS]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -119,7 +119,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
         ]
         read = f"{values['read_s']:.2f}" if "read_s" in values else ""
         rows.append([case, f"{values['bytes']:.1f}", f"{values['write_s']:.2f}", read, *lost])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join(map(harness.row, rows))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def table(found: dict[str, dict[str, float]], issues: list[str]) -> str:
         rows.append(["(quantum)", *(f"{QUANTA[case][name]:.6g}" for name in QUANTITIES)])
         if "mean_apart" in values:
             rows.append(["(from our reading)", *(f"{values[f'{name}_apart']:.6g}" for name in QUANTITIES)])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = [harness.row(row) for row in rows]
     lines.append(f"\nvalidator: {'; '.join(issues) or 'nothing but the unknown extension and its names'}")
     lines.append(f"beyond the quantum: {'; '.join(beyond(found)) or 'nothing'}")
     return "\n".join(lines)
