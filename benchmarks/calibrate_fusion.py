@@ -16,6 +16,7 @@ import math
 import sys
 from pathlib import Path
 
+import harness
 import torch
 
 from maquette.io.checkpoints import weights_folder
@@ -32,10 +33,10 @@ QUICK_PHOTOS = 12
 DECILES = 10
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Fit, check, write, print."""
-    options = _parse()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = _parse(argv)
+    harness.two_threads()
     known = (options.data / "manifest.json").exists()
     generate(
         options.data, read_manifest(options.data) if known else DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=128)
@@ -91,21 +92,18 @@ def ratios(checked: dict[str, tuple[Reliability, float]]) -> dict[str, float]:
 
 def table(checked: dict[str, tuple[Reliability, float]]) -> str:
     """Markdown: a column a method, a row a decile: expected / true angle in degrees."""
-    lines = ["| decile | " + " | ".join(name.replace("_", ", ") for name in checked) + " |"]
-    lines.append("|---|" + "---:|" * len(checked))
+    lines = harness.head(" | ".join(["decile", *(name.replace("_", ", ") for name in checked)]), "lr")
     for decile in range(DECILES):
         cells = [f"{bins.predicted_deg[decile]:.1f} / {bins.measured_deg[decile]:.1f}" for bins, _ in checked.values()]
         lines.append(f"| {decile + 1} | {' | '.join(cells)} |")
     gaps = [f"{bins.expected_calibration_error_deg:.2f}" for bins, _ in checked.values()]
     lines.append(f"| mean gap | {' | '.join(gaps)} |")
-    lines.append("| mean error | " + " | ".join(f"{mean:.2f}" for _, mean in checked.values()) + " |")
+    lines.append(harness.row(["mean error", *(f"{mean:.2f}" for _, mean in checked.values())]))
     return "\n".join(lines)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PHOTOS} photos to fit and as many to check")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = harness.arguments(__doc__, quick=f"{QUICK_PHOTOS} photos to fit and as many to check")
     parser.add_argument("--data", type=Path, default=Path("runs/held-out"), help="made if it isn't there")
     parser.add_argument("--rose", default="rose-small", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--nirne", default=NIRNE_WEIGHTS, metavar="NAME|DIR", help="default: %(default)s")
@@ -114,7 +112,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--solver", choices=("robust", "paper"), default="robust", help="default: %(default)s")
     parser.add_argument("--photos", type=int, help="at most so many of each half; default: all")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="default: that of RoSE's weights")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

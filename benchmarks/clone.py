@@ -28,8 +28,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,11 +36,12 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import harness
 import torch
+from lit_photos import LitSample, lit_samples, relit_map_error, relit_splat_error, unchanged_error
 
 import maquette
-from maquette.bench.datasets import Sample
-from maquette.bench.lit import LitSample, lit_samples, relit_map_error, relit_splat_error, unchanged_error
+from maquette.bench.normals.datasets import Sample
 from maquette.errors import InputError
 from maquette.geometry.directional import expected_angle
 from maquette.geometry.vectors import unit
@@ -72,7 +71,7 @@ SIZES_PX, QUICK_SIZES_PX = (256, 512), (64,)
 QUICK_ITERATIONS = 3
 ROOMS = ("geometry", "gaussians", "shading", "render", "nets", "methods")  # whose code the rows depend on
 WEIGHT_FILES = ("config.json", "model.safetensors")
-LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+THREADS = 2
 
 Row = dict[str, float | None]
 Found = dict[tuple[str, str, str], Row]  # by photo, start and variant
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         found, failed = measure({name: sources[name] for name in names}, options, folder)
         sizes = QUICK_SIZES_PX if options.quick else SIZES_PX
         costs = {} if options.no_time else {size: _costs(size, options, folder) for size in sizes}
-    print(json.dumps(ratios(found, costs)) if options.json else table(found, costs))
+    harness.show(options, ratios, table, found, costs)
     return 2 if failed else 0
 
 
@@ -213,12 +212,12 @@ def table(found: Found, costs: dict[int, Row]) -> str:
     parts.append(_rows_table("photo", found))
     parts.append(_safety_table(found))
     if costs:
-        lines = ["| photo | s, CLONE | s, NiRNE | times | MiB, CLONE | MiB, NiRNE | times |", "|---:|" + "---:|" * 6]
+        lines = harness.head("photo | s, CLONE | s, NiRNE | times | MiB, CLONE | MiB, NiRNE | times", "rr")
         for size, cost in costs.items():
             cells = [
                 cost[key] for key in ("clone_seconds", "nirne_seconds", "seconds", "clone_mib", "nirne_mib", "memory")
             ]
-            lines.append(f"| {size} x {size} | " + " | ".join(_cell(value) for value in cells) + " |")
+            lines.append(harness.row([f"{size} x {size}", *map(_cell, cells)]))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -246,21 +245,18 @@ def ratios(found: Found, costs: dict[int, Row]) -> dict[str, float | None]:
 
 
 def _rows_table(what: str, rows: Found) -> str:
-    lines = [
-        f"| {what} | start | variant | " + " | ".join(MEASURES.values()) + " |",
-        "|---|---|---|" + "---:|" * len(MEASURES),
-    ]
+    lines = harness.head(" | ".join([what, "start", "variant", *MEASURES.values()]), "lllr")
     for (name, start, variant), row in rows.items():
-        lines.append(f"| {name} | {start} | {variant} | " + " | ".join(_cell(row.get(key)) for key in MEASURES) + " |")
+        lines.append(harness.row([name, start, variant, *(_cell(row.get(key)) for key in MEASURES)]))
     return "\n".join(lines)
 
 
 def _safety_table(found: Found) -> str:
     """Of the whole loop: what it changed, and what could have been known before."""
-    lines = [
-        "| photo | start | change, deg | moved, deg | expected error of the start, deg | worse by more than that |",
-        "|---|---|---:|---:|---:|---|",
-    ]
+    lines = harness.head(
+        "photo | start | change, deg | moved, deg | expected error of the start, deg | worse by more than that",
+        "llrrrl",
+    )
     for name, start, change, moved, told in _changes(found):
         verdict = "yes" if change > (told or 0.0) else "no"
         lines.append(f"| {name} | {start} | {change:+.2f} | {_cell(moved)} | {_cell(told)} | {verdict} |")
@@ -293,8 +289,7 @@ def _mean(found: Found, family: str, start: str, variant: str) -> Row:
 
 
 def _share(row: Row, reference: Row, key: str) -> float | None:
-    ours, theirs = row.get(key), reference.get(key)
-    return None if ours is None or not theirs else round(ours / theirs, 4)
+    return harness.over(row.get(key), reference.get(key))
 
 
 def _cell(value: float | None) -> str:
@@ -317,29 +312,20 @@ def _costs(size: int, options: argparse.Namespace, folder: Path) -> Row:
 
 
 def _over(found: Row, what: str) -> float | None:
-    ours, theirs = found[f"clone_{what}"], found[f"nirne_{what}"]
-    return None if ours is None or not theirs else round(ours / theirs, 4)
+    return harness.over(found[f"clone_{what}"], found[f"nirne_{what}"])
 
 
 def _process(case: str, size: int, options: argparse.Namespace) -> tuple[float | None, float | None]:
     command = [sys.executable, __file__, "--case", case, "--size", str(size), "--refiner", str(options.refiner)]
     if options.iterations:
         command += ["--iterations", str(options.iterations)]
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, env=os.environ | LIMITS, stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)  # it is collected; Popen must not wait again
-        output.seek(0)
-        if process.returncode != 0:
-            print(f"{case} at {size}: not run: exit code {process.returncode}", file=sys.stderr)
-            return None, None
-        # Linux counts in KiB, macOS in bytes.
-        return float(output.read()), usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    process = harness.run(f"{case} at {size}", command, THREADS, quiet=False)
+    return (None, None) if process is None else (float(process.output), process.peak_mib)
 
 
 def _seconds(case: str, size: int, refiner: str, config: LoopConfig) -> float:
     """Of one photo whose object fills it, when all is loaded and compiled."""
-    torch.set_num_threads(int(LIMITS["OMP_NUM_THREADS"]))
+    torch.set_num_threads(THREADS)
     small = quick_sample().sample.photo
     assert small.mask is not None
     rgb = resize(small.rgb.permute(2, 0, 1)[None], size)[0].permute(1, 2, 0).clamp_min(0)
@@ -366,16 +352,14 @@ def _fingerprint(options: argparse.Namespace) -> str:
     code = [path for room in ROOMS for path in sorted((source / room).rglob("*.py"))]
     weights = [weights_folder(name) / file for name in (options.refiner, "nirne-small") for file in WEIGHT_FILES]
     digest = hashlib.sha256(repr(_config(options)).encode())
-    for path in [*code, source / "losses.py", source / "bench/lit.py", *weights]:
+    for path in [*code, source / "losses.py", Path(__file__).with_name("lit_photos.py"), *weights]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(__doc__, quick="one drawn object, a short loop: its numbers mean nothing")
     parser.add_argument("--data", type=Path, help="folder of diligent, luces and meshes")
-    parser.add_argument("--quick", action="store_true", help="one drawn object, a short loop: its numbers mean nothing")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="photos whose name holds one of these")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=list(STARTS))
     parser.add_argument("--refiner", default="clone-small", metavar="NAME|DIR", help="default: %(default)s")

@@ -16,12 +16,11 @@ cue alone, and the guess that every map is OpenGL's. `--json` prints one flat ob
 is right over that of the best single cue, the mean certainty over the share that is right, and how many are told.
 """
 
-import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import harness
 import numpy as np
 import torch
 
@@ -65,14 +64,12 @@ class Answer:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="ten shapes; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="ten shapes; under a minute")
     parser.add_argument("--shapes", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=2, help="of everything; default: %(default)s")
     options = parser.parse_args(argv)
     answers = measure(10 if options.quick else options.shapes, options.seed)
-    print(json.dumps(ratios(answers)) if options.json else table(answers))
+    harness.show(options, ratios, table, answers)
     return 0
 
 
@@ -187,10 +184,10 @@ def cue_shares(answers: list[Answer]) -> dict[str, float]:
 def table(answers: list[Answer]) -> str:
     """Shares, calibration and confusions, as Markdown."""
     opengl = MATRICES.index(IDENTITY)
-    lines = [
-        "| maps | count | right | mean certainty | told (>= 0.9) | right of the told | OpenGL guess | cues alone |"
-    ]
-    lines.append("|---|---:|---:|---:|---:|---:|---:|---|")
+    lines = harness.head(
+        "maps | count | right | mean certainty | told (>= 0.9) | right of the told | OpenGL guess | cues alone",
+        "lrrrrrrl",
+    )
     for kind in KINDS:
         found = [answer for answer in answers if answer.kind == kind]
         if not found:
@@ -205,7 +202,7 @@ def table(answers: list[Answer]) -> str:
             f"| {kind} | {len(found)} | {right:.3f} | {certainty:.3f} | {len(told) / len(found):.3f} | {sure} |"
             f" {guess:.3f} | {cues} |"
         )
-    lines += ["", "| certainty | count | mean certainty | right |", "|---|---:|---:|---:|"]
+    lines += ["", *harness.head("certainty | count | mean certainty | right", "lr")]
     for low, high in pairwise(BINS):
         found = [answer for answer in answers if low <= answer.certainty < high]
         if found:
@@ -222,7 +219,7 @@ def confusion(answers: list[Answer]) -> str:
     counts = np.zeros((9, 9), int)
     for answer in answers:
         counts[min(answer.truth, 8), min(answer.said, 8)] += 1
-    lines = [f"| truth, with a silhouette | {' | '.join(labels)} |", "|---|" + "---:|" * 9]
+    lines = harness.head(f"truth, with a silhouette | {' | '.join(labels)}", "lr")
     for label, name, row in zip(labels, known, counts, strict=True):
         lines.append(f"| {label} {name} | {' | '.join(map(str, row))} |")
     return "\n".join(lines)

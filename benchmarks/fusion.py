@@ -7,13 +7,12 @@ all. Mean and median angular error in degrees, means over photos, and on how man
 better than the better one of its two sources. --json: errors as ratios to NiRNE's. --quick: 8 photos a set.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import harness
 import torch
 from torch import Tensor
 
@@ -31,16 +30,14 @@ QUICK_PHOTOS = 8
 Errors = dict[str, list[tuple[float, float]]]  # by method: mean and median of each photo
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table, or one flat JSON object of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PHOTOS} photos of each set")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(__doc__, quick=f"{QUICK_PHOTOS} photos of each set", json="print ratios only")
     parser.add_argument("--rose", default="rose-small", metavar="NAME|DIR", help="with the calibration beside them")
     parser.add_argument("--photos", type=int, help="at most so many of each set")
     parser.add_argument("--data", type=Path, nargs="+", default=[Path("runs/held-out"), Path("runs/held-out-512")])
-    options = parser.parse_args()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = parser.parse_args(argv)
+    harness.two_threads()
     photos = QUICK_PHOTOS if options.quick else options.photos
     found = {}
     for index, folder in enumerate(options.data):
@@ -49,7 +46,7 @@ def main() -> int:
             continue
         whole = chain(half_of(folder, 1, photos), half_of(folder, 0, photos) if index else ())
         found[folder.name] = errors(options.rose, whole)
-    print(json.dumps(ratios(found)) if options.json else table(found))
+    harness.show(options, ratios, table, found)
     return 0
 
 
@@ -79,7 +76,7 @@ def ratios(found: dict[str, Errors]) -> dict[str, float]:
 
 def table(found: dict[str, Errors]) -> str:
     """Markdown: a row a set and method."""
-    lines = ["| set | photos | method | mean, deg | median, deg | better than both |", "|---|---:|---|---:|---:|---:|"]
+    lines = harness.head("set | photos | method | mean, deg | median, deg | better than both", "lrlr")
     for name, by_method in found.items():
         best = [min(a[0], b[0]) for a, b in zip(by_method["nirne"], by_method["rose"], strict=True)]
         for method, values in by_method.items():

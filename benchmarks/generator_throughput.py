@@ -21,8 +21,6 @@ the extra: pip install 'maquette[render]'.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,8 +28,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness
+
 THREADS = (1, 2)
-LIMITED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 SIZE_PX = 128
 DISTANCE = 4.0
 FIELD_RAD = 0.62  # the unit cube's corners just fit
@@ -43,9 +42,7 @@ Rates = dict[str, float | None]  # per second: NAMES, NAMES with "_peer"; "wait"
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few of each; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="a few of each; under a minute")
     parser.add_argument("--cpu", action="store_true", help="processor time instead of wall time")
     parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -55,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     flags = [*(["--quick"] if options.quick else []), *(["--cpu"] if options.cpu else [])]
     found = {threads: _in_a_process(threads, flags) for threads in THREADS}
-    print(json.dumps(ratios(found)) if options.json else table(found))
+    harness.show(options, ratios, table, found)
     return 0
 
 
@@ -64,8 +61,7 @@ def ratios(found: dict[int, Rates]) -> dict[str, float | None]:
     flat: dict[str, float | None] = {}
     for threads, rates in found.items():
         for name in NAMES:
-            ours, peer = rates.get(name), rates.get(f"{name}_peer")
-            flat[f"{name}_{threads}"] = round(ours / peer, 4) if ours and peer else None
+            flat[f"{name}_{threads}"] = harness.over(rates.get(name), rates.get(f"{name}_peer"))
         wait = rates.get("wait")
         flat[f"wait_{threads}"] = None if wait is None else round(wait, 4)
     return flat
@@ -74,11 +70,11 @@ def ratios(found: dict[int, Rates]) -> dict[str, float | None]:
 def table(found: dict[int, Rates]) -> str:
     """The same in Markdown, with the rates behind the ratios."""
     flat = ratios(found)
-    lines = ["| threads | what | per second | peer per second | ratio |", "|---:|---|---:|---:|---:|"]
+    lines = harness.head("threads | what | per second | peer per second | ratio", "rlr")
     for threads, rates in found.items():
         for name in NAMES:
             cells = (rates.get(name), rates.get(f"{name}_peer"), flat[f"{name}_{threads}"])
-            lines.append(f"| {threads} | {name} | {' | '.join('' if c is None else f'{c:.2f}' for c in cells)} |")
+            lines.append(f"| {threads} | {name} | {' | '.join(map(harness.number, cells))} |")
         wait = rates.get("wait")
         lines.append(f"| {threads} | training waits for data | {'' if wait is None else f'{100 * wait:.0f} %'} | | |")
     return "\n".join(lines)
@@ -198,17 +194,12 @@ def _wait(steps: int) -> float:
     return data_s / (data_s + step_s)
 
 
-def _in_a_process(
-    threads: int, flags: list[str], run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run
-) -> Rates:
+def _in_a_process(threads: int, flags: list[str]) -> Rates:
     """`measure` in a process of its own; empty, with the reason on stderr, if it fails."""
-    command = [sys.executable, __file__, "--threads", str(threads), *flags]
-    limits = dict.fromkeys(LIMITED, str(threads))
-    done = run(command, env=os.environ | limits, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        print(f"{threads} threads: not run: exit code {done.returncode}", file=sys.stderr)
-        return {}
-    return json.loads(done.stdout.splitlines()[-1])
+    return (
+        harness.run_case(f"{threads} threads", __file__, ["--threads", str(threads), *flags], threads, quiet=False)
+        or {}
+    )
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ on; each is scaled to a box of 150 mm diagonal. Everything gets the best grasp o
     mesh     2000 points of the true surface with the field's own normals; the same search
     random   a random axis through the middle region that the opening spans, a random approach; no further look
 
-Objects and physics are those of `maquette.bench.grasp_objects` and `maquette.bench.grasp_trials`. Rates come with
+Objects and physics are those of `grasp_objects.py` and `grasp_trials.py`. Rates come with
 Wilson's 95 % interval. A grasp that was not found is a failure and counted by itself. `--json` prints one flat object;
 a ratio to a rate of zero is null.
 """
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -26,10 +25,11 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
+import harness
 import numpy as np
+from grasp_objects import SPLAT_POINTS, Target, make_target, oracle_splat, surface_samples
+from grasp_trials import FRICTION, GRIPPER, OUTCOMES, Pose, Trial, draw_lift, try_grasp
 
-from maquette.bench.grasp_objects import SPLAT_POINTS, Target, make_target, oracle_splat, surface_samples
-from maquette.bench.grasp_trials import FRICTION, GRIPPER, OUTCOMES, Pose, Trial, draw_lift, try_grasp
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.images import encode_png
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         middle = len(frames) // 2
         rows = [np.concatenate(frames[:middle], 1), np.concatenate(frames[middle : 2 * middle], 1)]
         write_bytes(options.picture, encode_png(np.concatenate(rows)))
-    print(json.dumps(flat(trials, seconds)) if options.json else table(trials, seconds))
+    harness.show(options, flat, table, trials, seconds)
     return 0
 
 
@@ -139,10 +139,9 @@ def flat(trials: dict[str, list[tuple[str, Trial]]], seconds: float) -> dict[str
 
 def table(trials: dict[str, list[tuple[str, Trial]]], seconds: float) -> str:
     """The same in Markdown, with the rate of every category."""
-    lines = [
-        "| grasps from | objects | held | 95 % | held-out categories | no grasp found | way in blocked | not held |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = harness.head(
+        "grasps from | objects | held | 95 % | held-out categories | no grasp found | way in blocked | not held", "lr"
+    )
     numbers = flat(trials, seconds)
 
     def share(label: str) -> str:
@@ -154,7 +153,7 @@ def table(trials: dict[str, list[tuple[str, Trial]]], seconds: float) -> str:
         counts = " | ".join(str(numbers[f"{name}: {outcome}"]) for outcome in OUTCOMES[1:])
         lines.append(f"| {name} | {len(tried)} | {share(name)} | {held_out} | {counts} |")
     categories = sorted({category for tried in trials.values() for category, _ in tried})
-    lines += ["", f"| held of | {' | '.join(trials)} |", f"|---|{'---:|' * len(trials)}"]
+    lines += ["", *harness.head(f"held of | {' | '.join(trials)}", "lr")]
     for category in categories:
         cells = []
         for tried in trials.values():
@@ -183,7 +182,9 @@ def _sources(options: argparse.Namespace) -> dict[str, Callable[[Target], Pose |
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(
+        __doc__, quick="one object of every category, 500 lines; under a minute", json="one flat object"
+    )
     parser.add_argument("--oracle-splat", action="store_true", help="without the network")
     parser.add_argument("--weights", default="gsn-small", metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--objects", type=int, default=10, help="of each category; default: %(default)s")
@@ -191,8 +192,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the objects; default: %(default)s")
     parser.add_argument("--split", choices=SPLITS, default="test", help="whose seeds; others are for tuning")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="what the oracle's grasps lifted; MUJOCO_GL=egl")
-    parser.add_argument("--quick", action="store_true", help="one object of every category, 500 lines; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object")
     options = parser.parse_args(argv)
     if options.quick:
         options.objects, options.draws = 1, 500

@@ -31,11 +31,12 @@ from statistics import fmean, median, stdev
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import harness
+import novel_views as views
 import torch
+from gsn_bench import QUICK, TurnErrors, as_method, mean_errors, turn_errors
+from novel_views import HELD_OUT, KNOWN, Score, Trial
 
-from maquette.bench import views
-from maquette.bench.gsn import QUICK, TurnErrors, as_method, mean_errors, run_bench, turn_errors
-from maquette.bench.views import HELD_OUT, KNOWN, Score, Trial
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS
 from maquette.runs.schedule import Phase
@@ -86,7 +87,7 @@ class Found:
 def main(argv: list[str] | None = None) -> int:
     """Train what isn't there, score, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    return run_bench(lambda folder: _run(options, folder))
+    return harness.in_scratch(lambda folder: _run(options, folder))
 
 
 def base_config(steps: int, quick: bool = False) -> GSNTraining:
@@ -121,11 +122,11 @@ def difference(found: Found, full: Found) -> tuple[float, float]:
 
 def table(found: dict[str, Found], held_out: Sequence[str]) -> str:
     """Markdown: a row a variant."""
-    lines = [
-        "| variant | PSNR, known | SSIM | PSNR, held out | SSIM | difference | ECD | ECD share | aside, dB | truth, dB"
-        " | s / step |",
-        "|---|" + "---:|" * 10,
-    ]
+    lines = harness.head(
+        "variant | PSNR, known | SSIM | PSNR, held out | SSIM | difference | ECD"
+        " | ECD share | aside, dB | truth, dB | s / step",
+        "lr",
+    )
     for name, of_variant in found.items():
         groups = views.by_group(of_variant.scores, held_out)
         cells = []
@@ -135,7 +136,7 @@ def table(found: dict[str, Found], held_out: Sequence[str]) -> str:
         cells.append("{:+.2f} ± {:.2f}".format(*difference(of_variant, found["full"])) if "full" in found else "")
         turns = of_variant.turns
         cells += [f"{turns.ecd:.4f}", f"{_share(turns):.3f}", f"{turns.aside_db:.2f}", f"{turns.true_db:.2f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {of_variant.step_s:.2f} |")
+        lines.append(harness.row([name, *cells, f"{of_variant.step_s:.2f}"]))
     return "\n".join(lines)
 
 
@@ -150,10 +151,7 @@ def flat(found: dict[str, Found], held_out: Sequence[str]) -> dict[str, float | 
             values[f"{name}_difference_db"] = difference(of_variant, found["full"])[0]
         values |= {f"{name}_ecd": of_variant.turns.ecd, f"{name}_ecd_share": _share(of_variant.turns)}
         values |= {f"{name}_aside_db": of_variant.turns.aside_db, f"{name}_turned_truth_db": of_variant.turns.true_db}
-    return {
-        key.replace(" ", "_"): value if value is not None and math.isfinite(value) else None
-        for key, value in values.items()
-    }
+    return harness.finite({key.replace(" ", "_"): value for key, value in values.items()})
 
 
 def _share(turns: TurnErrors) -> float:
@@ -202,14 +200,14 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     for name, (net, blind, step_s) in nets.items():
         found[name] = score(net, blind, cases, step_s)
         print(f"{name}: scored", file=sys.stderr)
-    print(json.dumps(flat(found, held_out)) if options.json else table(found, held_out))
+    harness.show(options, flat, table, found, held_out)
     return 0
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three steps of two variants; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of numbers")
+    parser = harness.arguments(
+        __doc__, quick="three steps of two variants; under a minute", json="one flat object of numbers"
+    )
     parser.add_argument("--steps", type=int, default=1500, help="of each variant; default: %(default)s")
     parser.add_argument("--data", type=Path, default=Path("runs/gsn/train"), help="default: %(default)s")
     parser.add_argument("--held-out", type=Path, default=Path("runs/gsn/test"), help="default: %(default)s")

@@ -16,6 +16,7 @@ import json
 import sys
 from pathlib import Path
 
+import harness
 import numpy as np
 import torch
 from scipy.stats import rankdata
@@ -33,11 +34,9 @@ SIZE_PX = 128
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(__doc__, quick="an object of each category", json="one flat object")
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--weights", default="gsn-small", metavar="NAME|DIR")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     try:
         rows = _rows(options)

@@ -25,9 +25,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-from maquette.bench.curves import Chart, draw_charts
-from maquette.bench.gsn import QUICK, TurnErrors, load_gsns, mean_errors, run_bench, turn_errors
-from maquette.bench.views import test_objects, trials
+import harness
+from curves import Chart, draw_charts
+from gsn_bench import QUICK, TurnErrors, load_gsns, mean_errors, turn_errors
+from novel_views import test_objects, trials
+
 from maquette.io.files import atomic_path
 from maquette.synth.multiview.objects import generate
 
@@ -41,15 +43,12 @@ Found = dict[str, list[TurnErrors]]  # by weights, one an angle
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    return run_bench(lambda folder: _run(options, folder))
+    return harness.in_scratch(lambda folder: _run(options, folder))
 
 
 def table(found: Found, angles: list[int]) -> str:
     """Markdown: means over the angles but 0, then the ECD's share by angle."""
-    lines = [
-        "| weights | ECD | ECD share | shown, dB | aside, dB | truth, dB | truth unturned, dB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = harness.head("weights | ECD | ECD share | shown, dB | aside, dB | truth, dB | truth unturned, dB", "lr")
     for name, errors in found.items():
         mean = mean_errors(errors[1:])
         lines.append(
@@ -57,9 +56,9 @@ def table(found: Found, angles: list[int]) -> str:
             f" {mean.true_db:.2f} | {errors[0].true_db:.2f} |"
         )
         lines.append(f"| {name}, turn ignored | {mean.ignored_ecd:.4f} | 1 | {mean.ignored_db:.2f} | | | |")
-    lines += ["", "| ECD share at | " + " | ".join(map(str, angles[1:])) + " |", "|---|" + "---:|" * len(angles[1:])]
+    lines += ["", *harness.head(" | ".join(["ECD share at", *map(str, angles[1:])]), "lr")]
     for name, errors in found.items():
-        lines.append(f"| {name} | " + " | ".join(f"{share(error):.2f}" for error in errors[1:]) + " |")
+        lines.append(harness.row([name, *(f"{share(error):.2f}" for error in errors[1:])]))
     return "\n".join(lines)
 
 
@@ -74,8 +73,8 @@ def flat(found: Found) -> dict[str, float | None]:
     for name, errors in found.items():
         mean = mean_errors(errors[1:])
         measures = vars(mean) | {"ecd_share": share(mean), "true_unturned_db": errors[0].true_db}
-        values |= {f"{name}_{key}": value if math.isfinite(value) else None for key, value in measures.items()}
-    return values
+        values |= {f"{name}_{key}": value for key, value in measures.items()}
+    return harness.finite(values)
 
 
 def charts(found: Found, angles: list[int]) -> list[Chart]:
@@ -123,9 +122,9 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tiny data set of its own, four angles; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of numbers")
+    parser = harness.arguments(
+        __doc__, quick="a tiny data set of its own, four angles; under a minute", json="one flat object of numbers"
+    )
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME|DIR")
     parser.add_argument("--data", type=Path, default=Path("runs/gsn/test"), help="default: %(default)s")
     parser.add_argument("--objects", type=int, metavar="N", help="of each category; default: all")

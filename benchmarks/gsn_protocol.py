@@ -18,20 +18,20 @@ shown, true views, and the first weights' views beneath.
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import harness
+import novel_views as views
 import torch
+from gsn_bench import QUICK, as_method, load_gsn, load_gsns, mean_splat, splats_of, training_images
 from jaxtyping import UInt8
+from novel_views import HELD_OUT, KNOWN, Method, Score, Trial
 from torch import Tensor
 
-from maquette.bench import views
-from maquette.bench.gsn import QUICK, as_method, load_gsn, load_gsns, mean_splat, run_bench, splats_of, training_images
-from maquette.bench.views import HELD_OUT, KNOWN, Method, Score, Trial
 from maquette.io.images import write_png8
 from maquette.nets.gsn import GSN, canonical_cube
 from maquette.synth.multiview.objects import generate
@@ -47,7 +47,7 @@ Found = dict[str, dict[str, Score]]  # by method and group
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    return run_bench(lambda folder: _run(options, folder))
+    return harness.in_scratch(lambda folder: _run(options, folder))
 
 
 def methods(nets: dict[str, GSN], blind: GSN | None, train: Views | None) -> dict[str, Method]:
@@ -75,14 +75,13 @@ def table(found: Found) -> str:
     """Markdown: PSNR, SSIM and LPIPS of known and of held-out categories; then PSNR by category."""
     groups = [group for group in (KNOWN, HELD_OUT) if any(group in by_group for by_group in found.values())]
     categories = sorted({group for by_group in found.values() for group in by_group} - {KNOWN, HELD_OUT})
-    head = "".join(f" PSNR, {group} | SSIM | LPIPS |" for group in groups)
-    lines = [f"| method |{head}", "|---|" + "---:|" * (3 * len(groups))]
+    lines = harness.head(" | ".join(["method", *(f"PSNR, {group} | SSIM | LPIPS" for group in groups)]), "lr")
     for method, by_group in found.items():
         scores = [by_group[group] for group in groups]
-        lines.append(f"| {method} | " + " | ".join(f"{_cells(score)}" for score in scores) + " |")
-    lines += ["", "| PSNR | " + " | ".join(categories) + " |", "|---|" + "---:|" * len(categories)]
+        lines.append(harness.row([method, *map(_cells, scores)]))
+    lines += ["", *harness.head(" | ".join(["PSNR", *categories]), "lr")]
     for method, by_group in found.items():
-        lines.append(f"| {method} | " + " | ".join(f"{by_group[name].psnr_db:.2f}" for name in categories) + " |")
+        lines.append(harness.row([method, *(f"{by_group[name].psnr_db:.2f}" for name in categories)]))
     return "\n".join(lines)
 
 
@@ -141,7 +140,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
         lambda name: print(name, file=sys.stderr),
     )
     found = {method: views.by_group(of_method, held_out) for method, of_method in scores.items()}
-    print(json.dumps(flat(found)) if options.json else table(found))
+    harness.show(options, flat, table, found)
     return 0
 
 
@@ -151,9 +150,9 @@ def _cells(score: Score) -> str:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tiny data set of its own; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of numbers")
+    parser = harness.arguments(
+        __doc__, quick="a tiny data set of its own; under a minute", json="one flat object of numbers"
+    )
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME|DIR", help="the first are the headline")
     parser.add_argument("--blind", metavar="NAME|DIR", help="weights that were trained on blank images")
     parser.add_argument("--data", type=Path, default=Path("runs/gsn/test"), help="default: %(default)s")

@@ -20,7 +20,6 @@ unless --weights names others, takes a network with random weights.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -31,14 +30,15 @@ from statistics import fmean
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import cv2
+import harness
+import novel_views as views
 import numpy as np
 import torch
+from gsn_bench import QUICK, load_gsns, splats_of
 from jaxtyping import Float
+from novel_views import Trial
 from torch import Tensor
 
-from maquette.bench import views
-from maquette.bench.gsn import QUICK, load_gsns, run_bench, splats_of
-from maquette.bench.views import Trial
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.methods.gsn import LEAST_OPACITY
@@ -78,7 +78,7 @@ class Found:
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0, or 2 if what was asked for isn't there."""
     options = _parse(argv)
-    return run_bench(lambda folder: _run(options, folder))
+    return harness.in_scratch(lambda folder: _run(options, folder))
 
 
 def measure(net: GSN, cases: Sequence[Trial]) -> Found:
@@ -193,7 +193,7 @@ def flat(found: Found) -> dict[str, float]:
 
 def text(found: Found) -> str:
     """Tables and histograms, in Markdown."""
-    lines = ["| normals of | mean error, degrees |", "|---|---:|"]
+    lines = harness.head("normals of | mean error, degrees", "lr")
     lines += [f"| {name} | {error:.2f} |" for name, error in found.normals_deg.items()]
     lines += [
         "",
@@ -233,14 +233,14 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     weights = [] if options.weights is None else [options.weights]
     (net,) = load_gsns(weights, data, options.quick).values()
     found = measure(net, list(views.trials(data, options.views, options.objects)))
-    print(json.dumps(flat(found)) if options.json else text(found))
+    harness.show(options, flat, text, found)
     return 0
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tiny data set of its own; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of numbers")
+    parser = harness.arguments(
+        __doc__, quick="a tiny data set of its own; under a minute", json="one flat object of numbers"
+    )
     parser.add_argument("--weights", metavar="NAME|DIR")
     parser.add_argument("--data", type=Path, default=Path("runs/gsn/test"), help="default: %(default)s")
     parser.add_argument("--views", type=int, default=25, metavar="N", help="of each object; default: %(default)s")

@@ -22,14 +22,16 @@ float32. Weights are drawn at random unless --weights names some, which changes 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import harness
 
 SIZE_PX = 128
 CASES = ("net", "render", "unet")
@@ -65,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     types = TYPES[:1] if options.quick else TYPES
     settings = [Setting(options.device, count, type_) for count in threads for type_ in types]
     found = {(setting, case): _in_process(setting, case, options) for setting in settings for case in CASES}
-    print(json.dumps(ratios(found)) if options.json else table(found))
+    harness.show(options, ratios, table, found)
     return 0
 
 
@@ -75,25 +77,17 @@ def ratios(found: Found) -> dict[str, float | None]:
     for (setting, case), measured in found.items():
         if case == PEER:
             continue
-        seconds, memory = (_ratio(found[setting, PEER], measured, key) for key in ("seconds", "peak_mib"))
-        flat[f"{case}_{setting}_speedup"] = None if seconds is None else round(seconds, 3)
-        flat[f"{case}_{setting}_memory"] = None if memory is None else round(1 / memory, 4)
+        peer = found[setting, PEER] or dict.fromkeys(("seconds", "peak_mib"))
+        measured = measured or dict.fromkeys(("seconds", "peak_mib"))
+        flat[f"{case}_{setting}_speedup"] = harness.over(peer["seconds"], measured["seconds"], 3)
+        flat[f"{case}_{setting}_memory"] = harness.over(measured["peak_mib"] or None, peer["peak_mib"])
     return flat
-
-
-def _ratio(peer: Measured | None, measured: Measured | None, key: str) -> float | None:
-    if peer is None or measured is None or not peer[key] or not measured[key]:
-        return None
-    return peer[key] / measured[key]
 
 
 def table(found: Found) -> str:
     """Markdown, with the milliseconds and sizes behind the ratios."""
     flat = ratios(found)
-    lines = [
-        "| setting | case | ms | images / s | speedup | peak MiB | parameters, M | GFLOP |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = harness.head("setting | case | ms | images / s | speedup | peak MiB | parameters, M | GFLOP", "llr")
     for (setting, case), measured in found.items():
         if measured is None:
             lines.append(f"| {setting} | {case} | not run | | | | | |")
@@ -101,14 +95,10 @@ def table(found: Found) -> str:
         speedup = flat.get(f"{case}_{setting}_speedup", 1.0)
         lines.append(
             f"| {setting} | {case} | {1000 * measured['seconds']:.2f} | {1 / measured['seconds']:.1f} |"
-            f" {_cell(speedup, 1)} | {_cell(measured['peak_mib'], 0)} |"
+            f" {harness.number(speedup, '.1f')} | {harness.number(measured['peak_mib'], '.0f')} |"
             f" {measured['parameters'] / 1e6:.1f} | {measured['gflop']:.1f} |"
         )
     return "\n".join(lines)
-
-
-def _cell(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def measure(options: argparse.Namespace) -> Measured:
@@ -140,8 +130,9 @@ def measure(options: argparse.Namespace) -> Measured:
 
 
 def _gsn(case: str, weights: str | None) -> tuple[Any, Callable[[Any], Any]]:
-    from maquette.bench.gsn import load_gsn
-    from maquette.bench.views import images_of_splat
+    from gsn_bench import load_gsn
+    from novel_views import images_of_splat
+
     from maquette.nets.gsn import GSN, PRESETS, camera_of
 
     net = GSN(PRESETS["small"]) if weights is None else load_gsn(weights)
@@ -206,36 +197,23 @@ def _memory_mib(device: str, start: bool) -> float | None:
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    if start:
-        Path("/proc/self/clear_refs").write_text("5")  # the kernel's way to forget the highest so far
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    held = harness.resident_mib(from_now=start)
+    return None if held is None else held[1]
 
 
 def _in_process(setting: Setting, case: str, options: argparse.Namespace) -> Measured | None:
-    command = [sys.executable, __file__, "--case", case, "--type", setting.type, "--device", setting.device]
+    command = ["--case", case, "--type", setting.type, "--device", setting.device]
     command += ["--threads", str(setting.threads)]
     command += [] if options.weights is None else ["--weights", options.weights]
     command += ["--cpu-time"] * options.cpu_time + ["--quick"] * options.quick
-    limits = {"OMP_WAIT_POLICY": "passive"}
-    if setting.threads:
-        limits |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(setting.threads))
-    done = subprocess.run(command, env=os.environ | limits, capture_output=True, text=True)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        print(f"{setting} {case}: not run: {reason}", file=sys.stderr)
-        return None
-    print(f"{setting} {case}: done", file=sys.stderr)
-    return json.loads(done.stdout)
+    measured = harness.run_case(f"{setting} {case}", __file__, command, setting.threads)
+    if measured is not None:
+        print(f"{setting} {case}: done", file=sys.stderr)
+    return measured
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one thread, float32; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="one thread, float32; under a minute")
     parser.add_argument("--weights", metavar="NAME|DIR", help="default: random ones of the preset small")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="on the CPU; default: 1 2")

@@ -24,13 +24,13 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import os
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import harness
 
 SIZES_PX = (512, 1024, 2048)
 METHODS = ("ours", "poisson", "spsolve", "dct")
@@ -39,16 +39,13 @@ LARGEST_SCAN_PX = 1024
 LONG_S = 20.0  # is not run twice
 SCAN = "scan-"  # and the name of the mesh
 QUICK = [("sphere", 256), ("torn", 256)]
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 Found = dict[tuple[str, int, str], dict[str, float]]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="256 pixels, two cases; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object")
+    parser = harness.arguments(__doc__, quick="256 pixels, two cases; under a minute", json="one flat object")
     parser.add_argument("--data", type=Path, help="folder with integration/bear and meshes/scans")
     parser.add_argument("--run", nargs=3, metavar=("CASE", "SIZE", "METHOD"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -68,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(_line(case, size, method, row), file=sys.stderr, flush=True)  # a long run shows how far it is
     for name, reason in missing.items():
         print(f"{name}: not run: {reason}", file=sys.stderr)
-    print(json.dumps(flat(found, tuple(missing))) if options.json else table(found, tuple(missing)))
+    harness.show(options, flat, table, found, tuple(missing))
     return 0
 
 
@@ -113,10 +110,7 @@ def flat(found: Found, missing: tuple[str, ...] = ()) -> dict[str, float | None]
 
 def table(found: Found, missing: tuple[str, ...] = ()) -> str:
     """The same in Markdown, with seconds and mebibytes."""
-    lines = [
-        "| case | size | method | error, % | at steps, % | error, scene units | seconds | MiB |",
-        "|---|---:|---|---:|---:|---:|---:|---:|",
-    ]
+    lines = harness.head("case | size | method | error, % | at steps, % | error, scene units | seconds | MiB", "lrlr")
     lines += [_line(*key, row) for key, row in found.items()]
     lines += [f"| {name} | not run | | | | | | |" for name in missing]
     return "\n".join(lines)
@@ -129,10 +123,11 @@ def _line(case: str, size: int, method: str, row: dict[str, float]) -> str:
 
 
 def _in_process(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
-    command = [sys.executable, __file__, "--run", case, str(size), method]
-    command += ["--data", str(data)] if data else []
-    done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    options = ["--run", case, str(size), method, *(["--data", str(data)] if data else [])]
+    row = harness.run_case(f"{case} at {size} by {method}", __file__, options, threads=1, quiet=False)
+    if row is None:
+        raise SystemExit(1)
+    return row
 
 
 def _measure(case: str, size: int, method: str, data: Path | None) -> dict[str, float]:
@@ -145,15 +140,14 @@ def _measure(case: str, size: int, method: str, data: Path | None) -> dict[str, 
         seconds.append(time.process_time() - start)
         if seconds[0] > LONG_S:
             break
-    unit = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
+    grown = harness.mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     return {**_errors(depth, piece, truth, camera), "seconds": min(seconds), "mib": grown}
 
 
 def _fresh_peak() -> int:
     """The peak of the resident set, forgotten first where the system (Linux) can: making a case may take more."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text(harness.FORGET_PEAK)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -344,7 +338,7 @@ def _scan(data: Path, name: str, size: int) -> tuple[Any, Any, Any]:
     import torch
     import trimesh
 
-    from maquette.bench.pathtrace import load_mitsuba, upload_mesh
+    from maquette.bench.normals.pathtrace import load_mitsuba, upload_mesh
     from maquette.types import Camera, NormalMap
 
     mesh: Any = trimesh.load(data / "meshes" / "scans" / f"{name}.obj", force="mesh")

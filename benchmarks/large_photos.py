@@ -15,28 +15,25 @@ run: its attention over 65536 positions takes hours.
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 import time
 from typing import Any
 
+import harness
+
 SIZES_PX = (1024, 2048, 4096)
 LARGEST_WHOLE_PX = 2048
-THREADS = "2"
-LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), THREADS)
+THREADS = 2
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="512 pixels alone")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="512 pixels alone")
     parser.add_argument("--weights", default="nirne-small", help="default: %(default)s")
     parser.add_argument("--case", choices=("tiled", "whole"), help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.case:
         print(json.dumps(measure(options.case, options.size, options.weights)))
         return 0
@@ -45,17 +42,22 @@ def main() -> int:
         for case in ("tiled", "whole"):
             if case == "whole" and size > LARGEST_WHOLE_PX:
                 continue
-            command = [sys.executable, __file__, "--case", case, "--size", str(size), "--weights", options.weights]
-            done = subprocess.run(command, env=os.environ | LIMITS, capture_output=True, text=True, check=True)
-            found[case, size] = json.loads(done.stdout)
+            command = ["--case", case, "--size", str(size), "--weights", options.weights]
+            measured = harness.run_case(f"{case} at {size}", __file__, command, THREADS)
+            if measured is None:
+                return 1
+            found[case, size] = measured
             print(f"{case} at {size}: {found[case, size]}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(ratios(found)))
-        return 0
-    print("| size | case | seconds | peak MiB | seam ratio |\n|---:|---|---:|---:|---:|")
-    for (case, size), values in found.items():
-        print(f"| {size} | {case} | {values['seconds']:.1f} | {values['peak_mib']:.0f} | {values['seam']:.3f} |")
+    harness.show(options, ratios, table, found)
     return 0
+
+
+def table(found: dict[tuple[str, int], dict[str, float]]) -> str:
+    """Markdown: a row a size and case."""
+    lines = harness.head("size | case | seconds | peak MiB | seam ratio", "rlr")
+    for (case, size), values in found.items():
+        lines.append(f"| {size} | {case} | {values['seconds']:.1f} | {values['peak_mib']:.0f} | {values['seam']:.3f} |")
+    return "\n".join(lines)
 
 
 def ratios(found: dict[tuple[str, int], dict[str, float]]) -> dict[str, float]:
@@ -77,7 +79,7 @@ def measure(case: str, size: int, weights: str) -> dict[str, float]:
     from maquette.methods.nirne import NiRNE
     from maquette.types import Photo
 
-    torch.set_num_threads(int(THREADS))
+    torch.set_num_threads(THREADS)
     photo = Photo(_rippled(size))
     method = NiRNE.from_pretrained(weights, detail_px=size if case == "tiled" else 0)
     if case == "whole":
@@ -85,7 +87,7 @@ def measure(case: str, size: int, weights: str) -> dict[str, float]:
     started = time.perf_counter()
     normals = method(photo).normals
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    peak = harness.mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return {"seconds": seconds, "peak_mib": peak, "seam": seam_ratio(normals, method.net.config.size_px)}
 
 

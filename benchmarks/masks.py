@@ -22,8 +22,6 @@ where it finds the right object (IoU above 0.75): stretched as it is, led by the
 (GrabCut in the band of doubt, then the guided filter).
 """
 
-import argparse
-import json
 import sys
 import time
 import warnings
@@ -33,10 +31,11 @@ from pathlib import Path
 from statistics import fmean, median
 
 import cv2
+import harness
 import numpy as np
 import torch
 
-from maquette.bench.datasets import diligent, luces, require_folder
+from maquette.bench.normals.datasets import diligent, luces, require_folder
 from maquette.errors import InputError
 from maquette.io.images import read_photo, srgb_to_linear
 from maquette.methods.framing import display
@@ -77,22 +76,20 @@ class Found:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(__doc__, quick="two of each set; under a minute")
     parser.add_argument("--data", type=Path, required=True, help="the folder of the test data")
-    parser.add_argument("--quick", action="store_true", help="two of each set; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
     parser.add_argument("--refinements", action="store_true", help="ways to make the coarse map fine")
     options = parser.parse_args(argv)
     if options.refinements:
         compared = refinements(options.data, options.quick)
-        print(json.dumps(flat_refinements(compared)) if options.json else table(compared))
+        harness.show(options, flat_refinements, table, compared)
         return 0
     found: dict[tuple[str, str], list[Found]] = {}
     for case in cases(options.data, options.quick):
         for method in METHODS:
             found.setdefault((case.group, method), []).append(measure(case, method))
             print(f"{case.group} {case.photo.name}: {method} {found[case.group, method][-1].iou:.3f}", file=sys.stderr)
-    print(json.dumps(flat(found)) if options.json else table(found))
+    harness.show(options, flat, table, found)
     return 0
 
 
@@ -207,7 +204,7 @@ def flat(found: dict[tuple[str, str], list[Found]]) -> dict[str, float]:
 
 def table(found: dict[tuple[str, str], list[Found]]) -> str:
     """The same in Markdown, with the worst IoU and the seconds."""
-    lines = ["| photos | n | by | IoU | worst | edge | s |", "|---|---:|---|---:|---:|---:|---:|"]
+    lines = harness.head("photos | n | by | IoU | worst | edge | s", "lrlr")
     for (group, method), values in found.items():
         worst, seconds = min(one.iou for one in values), median(one.seconds for one in values)
         edge = "" if values[0].edge is None else f"{_edge(values):.3f}"

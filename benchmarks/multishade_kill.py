@@ -15,16 +15,15 @@ that weren't whole, summed over the kills), `equal` (1 if the bytes are equal) a
 half or the bytes differ.
 """
 
-import argparse
-import json
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+import kills
 
 MESHES, SIZE_PX, VIEWS = 120, 24, 1  # fifteen shards
 
@@ -41,26 +40,21 @@ class Killed(NamedTuple):
 
 def main(argv: list[str] | None = None) -> int:
     """Kill, compare, print; returns 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three kills")
-    parser.add_argument("--json", action="store_true", help="one flat object")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, help="of the moments; drawn and printed if not given")
-    options = parser.parse_args(argv)
-    seed = random.randrange(2**31) if options.seed is None else options.seed
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), 3 if options.quick else options.kills, random.Random(seed))
-    if options.json:
-        print(json.dumps(found._asdict() | {"seed": seed}))
-    else:
-        print(
+    return kills.main(
+        __doc__ or "",
+        argv,
+        (3, "three kills"),
+        lambda folder, count, moments: measure(folder, count, moments),
+        lambda found: found._asdict(),
+        lambda found, seed: (
             f"{found.kills} kills (seed {seed}), {found.while_working} of them while it worked: {found.half_files} half"
             f" files; {found.data_sets} data sets completed, bytes {'equal' if found.equal else 'DIFFER'}"
-        )
-    return 0 if found.equal and not found.half_files else 1
+        ),
+        lambda found: bool(found.equal and not found.half_files),
+    )
 
 
-def measure(folder: Path, kills: int, random_moments: random.Random) -> Killed:
+def measure(folder: Path, count: int, random_moments: random.Random) -> Killed:
     """Make the data set below a folder, once alone, and then with kills."""
     alone, killed = folder / "undisturbed", folder / "killed"
     started = time.perf_counter()
@@ -73,7 +67,7 @@ def measure(folder: Path, kills: int, random_moments: random.Random) -> Killed:
     wall_s = time.perf_counter() - started
     expected = contents(alone)
     halves = working = complete = 0
-    for number in range(kills):
+    for number in range(count):
         child = _begin(killed, 2 if number % 5 == 4 else 1)
         try:
             child.wait(random_moments.uniform(0.5 * first_s, 1.2 * wall_s))
@@ -83,14 +77,14 @@ def measure(folder: Path, kills: int, random_moments: random.Random) -> Killed:
         child.wait()
         found = contents(killed)
         halves += sum(content != expected.get(name) for name, content in found.items())
-        print(f"kill {number + 1} of {kills}: {len(found)} of {len(expected)} files are there", file=sys.stderr)
+        print(f"kill {number + 1} of {count}: {len(found)} of {len(expected)} files are there", file=sys.stderr)
         if found == expected:
             complete += 1
             shutil.rmtree(killed)
     if _begin(killed, 1).wait() != 0:
         raise RuntimeError("the last run failed")
     equal = contents(killed) == expected
-    return Killed(kills, working, complete + equal, halves, int(equal))
+    return Killed(count, working, complete + equal, halves, int(equal))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

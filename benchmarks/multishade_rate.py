@@ -18,16 +18,13 @@ one process), `workers_2_without_start`, `ray_2_without_start` (both less what s
 `pip install 'maquette[scale]'`.
 """
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+import harness
+
 WAYS = {"1": {}, "workers_2": {"workers": 2}, "ray_2": {"workers": 2, "ray": "local"}}
 QUICK_WAYS = ("1", "workers_2")
 SHARDS, QUICK_SHARDS = 4, 2  # half of them of shapes, half of meshes; the quick ones are of meshes alone
@@ -51,9 +48,7 @@ Seconds = dict[str, float | None]
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="meshes alone, no Ray; under a minute on two cores")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="meshes alone, no Ray; under a minute on two cores")
     parser.add_argument("--size-px", type=int, default=128)
     options = parser.parse_args(argv)
     objects = (QUICK_SHARDS if options.quick else SHARDS) * OBJECTS_PER_SHARD
@@ -77,31 +72,24 @@ def ratios(start: Seconds, whole: Seconds) -> dict[str, float | None]:
     """What `--json` prints, of the seconds by those names of `WAYS` that ran."""
     one, flat = whole["1"], {}
     for name in list(WAYS)[1:]:
-        flat[name] = _over(one, whole.get(name))
-        flat[f"{name}_without_start"] = _over(_less(one, start["1"]), _less(whole.get(name), start.get(name)))
-    return flat | {f"start_{name}": _over(start.get(name), one) for name in WAYS}
+        flat[name] = harness.over(one, whole.get(name))
+        flat[f"{name}_without_start"] = harness.over(_less(one, start["1"]), _less(whole.get(name), start.get(name)))
+    return flat | {f"start_{name}": harness.over(start.get(name), one) for name in WAYS}
 
 
 def table(start: Seconds, whole: Seconds, samples: int) -> str:
     """The same in Markdown, with the rates behind the ratios."""
     flat = ratios(start, whole)
-    lines = [
-        "| way | samples a second | to one process | without starting | starting, s |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    lines = harness.head("way | samples a second | to one process | without starting | starting, s", "lr")
     for name in whole:
-        rate = _over(samples, whole[name])
+        rate = harness.over(samples, whole[name])
         cells = (rate, flat.get(name), flat.get(f"{name}_without_start"), start[name])
-        lines.append(f"| {name} | {' | '.join('' if cell is None else f'{cell:.2f}' for cell in cells)} |")
+        lines.append(f"| {name} | {' | '.join(map(harness.number, cells))} |")
     return "\n".join(lines)
 
 
 def _less(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
-
-
-def _over(a: float | None, b: float | None) -> float | None:
-    return round(a / b, 4) if a is not None and b is not None and b > 0 else None
 
 
 def _meshes(folder: Path, count: int) -> Path:
@@ -117,16 +105,9 @@ def _timed(folder: Path, meshes: Path, spec: dict[str, int], way: dict[str, obje
     """Seconds of wall time of a process that makes a data set; None, with the reason on stderr, if it fails."""
     script = folder.with_suffix(".py")
     script.write_text(RUN)  # a file, since workers begin by importing it
-    started = time.perf_counter()
     command = [sys.executable, str(script), str(folder), str(meshes), json.dumps(spec), json.dumps(way)]
-    done = subprocess.run(
-        command, env=os.environ | LIMITS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        print(f"{json.dumps(way)}: not run: {reason}", file=sys.stderr)
-        return None
-    return time.perf_counter() - started
+    process = harness.run(json.dumps(way), command, threads=1)
+    return None if process is None else process.seconds
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ real photos and on the validation set, at 128 px. Each is a ratio to the full me
 than it.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import harness
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -37,16 +37,16 @@ BENT = 0.25  # `bend` above this is an edge, about 15 degrees a pixel
 REAL = ("diligent", "luces", "validation")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table, or one flat JSON object of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a rehearsal of seconds: its numbers mean nothing")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(
+        __doc__, quick="a rehearsal of seconds: its numbers mean nothing", json="print ratios only"
+    )
     parser.add_argument("--steps", type=int, default=1500, help="of every variant, 16 photos each")
     parser.add_argument("--run", type=Path, default=Path("runs/ablation"), help="data sets and checkpoints")
     parser.add_argument("--data", type=Path, help="folder of the real photos; without it they aren't scored")
     parser.add_argument("--variants", nargs="*", help="only these; the others are read from the run folder if done")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     steps, shapes = (8, 8) if options.quick else (options.steps, 160)
     root = options.run / ("quick" if options.quick else f"{steps}")
     folders = _data(options.run, shapes)
@@ -61,12 +61,14 @@ def main() -> int:
             target.write_text(json.dumps(found))
         if target.exists():
             scores[name] = json.loads(target.read_text())
-    if options.json:
-        full = scores["full"]
-        print(json.dumps({f"{n}_{key}": value / full[key] for n, row in scores.items() for key, value in row.items()}))
-        return 0
-    print("\n".join(table(scores)))
+    harness.show(options, ratios, table, scores)
     return 0
+
+
+def ratios(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Of every score to the full method's."""
+    full = scores["full"]
+    return {f"{name}_{key}": value / full[key] for name, row in scores.items() for key, value in row.items()}
 
 
 def variants(quick: bool, steps: int) -> dict[str, NirneTraining]:
@@ -86,13 +88,13 @@ def variants(quick: bool, steps: int) -> dict[str, NirneTraining]:
     }
 
 
-def table(scores: dict[str, dict[str, float]]) -> list[str]:
+def table(scores: dict[str, dict[str, float]]) -> str:
     """In Markdown, degrees."""
     columns = list(next(iter(scores.values())))
-    lines = [f"| variant | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    lines = harness.head(f"variant | {' | '.join(columns)}", "lr")
     for name, row in scores.items():
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(f'{row[key]:.2f}' for key in columns)} |")
-    return lines
+    return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -141,9 +143,9 @@ def _data(run: Path, shapes: int) -> dict[str, Path]:
 
 def _real(model: NiRNE, data: Path) -> dict[str, float]:
     """Mean errors on photos, at twice the training size. They choose nothing: they are for the report."""
-    from maquette.bench.evaluate import evaluate
-    from maquette.bench.report import as_json
-    from maquette.bench.sets import SETS
+    from maquette.bench.normals.evaluate import evaluate
+    from maquette.bench.normals.report import as_json
+    from maquette.bench.normals.sets import SETS
     from maquette.methods.nirne import NiRNE as Method
 
     method = Method(model, detail_px=2 * SIDE)

@@ -16,8 +16,6 @@ stderr. Runs on Linux and macOS.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,12 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import harness
+
 SIZES_PX = (512, 1024, 2048)
 QUICK_SIZES_PX = (512,)
 CASES = ("verb", "net", "reference")
-THREADS = "2"
+THREADS = 2
 PATCH_PX = 14
-LIMITS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), THREADS)
 REPEATS = {512: 5, 1024: 3, 2048: 1}
 
 Measured = dict[str, float]  # seconds, peak_mib
@@ -48,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         for size in sizes:
             for case in CASES:
                 found[case, size] = _measure(case, size, Path(folder), options)
-    print(json.dumps(ratios(found)) if options.json else table(found))
+    harness.show(options, ratios, table, found)
     return 0
 
 
@@ -60,33 +59,29 @@ def ratios(found: dict[tuple[str, int], Measured | None]) -> dict[str, float | N
         if case == "reference":
             continue
         for name, key in (("time", "seconds"), ("memory", "peak_mib")):
-            share = measured[key] / reference[key] if measured and reference else None
-            flat[f"{case}_{size}_{name}"] = None if share is None else round(share, 4)
+            flat[f"{case}_{size}_{name}"] = (
+                harness.over(measured[key], reference[key]) if measured and reference else None
+            )
     return flat
 
 
 def table(found: dict[tuple[str, int], Measured | None]) -> str:
     """The same in Markdown, with the seconds and mebibytes behind the ratios."""
     flat = ratios(found)
-    lines = [
-        "| size | case | seconds | peak MiB | time ratio | memory ratio |",
-        "|---:|---|---:|---:|---:|---:|",
-    ]
+    lines = harness.head("size | case | seconds | peak MiB | time ratio | memory ratio", "rlr")
     for (case, size), measured in found.items():
         if measured is None:
             lines.append(f"| {size} | {case} | not run | | | |")
             continue
         shares = [flat.get(f"{case}_{size}_{name}", 1.0) for name in ("time", "memory")]
         cells = [f"{measured['seconds']:.2f}", f"{measured['peak_mib']:.0f}"]
-        cells += ["" if share is None else f"{share:.2f}" for share in shares]
+        cells += [harness.number(share) for share in shares]
         lines.append(f"| {size} | {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"only {QUICK_SIZES_PX[0]} pixels; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick=f"only {QUICK_SIZES_PX[0]} pixels; under a minute")
     parser.add_argument("--weights", default="nirne-small", help="of the verb; default: %(default)s")
     parser.add_argument("--case", choices=("net", "reference"), help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, choices=SIZES_PX, help=argparse.SUPPRESS)
@@ -114,24 +109,14 @@ def _measure(case: str, size: int, folder: Path, options: argparse.Namespace) ->
 
 def _run(name: str, command: list[str], repeats: int) -> Measured | None:
     """Run a command: the seconds that it prints itself, else those it took, and its peak memory."""
-    seconds, peaks = [], []
+    processes = []
     for _ in range(repeats):
-        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as complaint:
-            started = time.perf_counter()
-            process = subprocess.Popen(command, env=os.environ | LIMITS, stdout=output, stderr=complaint)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)  # it is collected; Popen must not wait again
-            wall = time.perf_counter() - started
-            output.seek(0)
-            complaint.seek(0)
-            if process.returncode != 0:
-                reason = (complaint.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-                print(f"{name}: not run: {reason}", file=sys.stderr)
-                return None
-            seconds.append(float(output.read()) if "--case" in command else wall)
-            # Linux counts in KiB, macOS in bytes.
-            peaks.append(usage.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024))
-    return {"seconds": median(seconds), "peak_mib": max(peaks)}
+        process = harness.run(name, command, THREADS)
+        if process is None:
+            return None
+        processes.append(process)
+    seconds = [float(process.output) if "--case" in command else process.seconds for process in processes]
+    return {"seconds": median(seconds), "peak_mib": max(process.peak_mib for process in processes)}
 
 
 def _pass_seconds(case: str, size: int, repeats: int) -> float:
@@ -139,7 +124,7 @@ def _pass_seconds(case: str, size: int, repeats: int) -> float:
     import torch
 
     torch.manual_seed(0)
-    torch.set_num_threads(int(THREADS))
+    torch.set_num_threads(THREADS)
     network, inputs = _network(size) if case == "net" else _reference(size)
     seconds = []
     with torch.inference_mode():

@@ -14,8 +14,6 @@ pixels. `full` is the whole call for 96 lights at 612x512, no mask: seconds of t
 `--json` prints one flat object; what could not run is null, with the reason on stderr.
 """
 
-import argparse
-import json
 import sys
 import time
 import warnings
@@ -23,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -50,16 +49,14 @@ Case = tuple[Float[Tensor, " frames pixels"], Float[Tensor, "frames 3"], Float[T
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(__doc__, quick="fewer pixels, no bear; under a minute", json="one flat object")
     parser.add_argument("--data", type=Path, help="folder with diligent/ and photometric/")
-    parser.add_argument("--quick", action="store_true", help="fewer pixels, no bear; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object")
     options = parser.parse_args(argv)
     rows = {name: scores(*case) for name, case in simulated(5_000 if options.quick else 50_000)}
     rows |= real(options.data, ("ball",) if options.quick else OBJECTS)
     seconds = timing(500 if options.quick else 3000, 20 if options.quick else 100)
     seconds |= full_size(1 if options.quick else 5)
-    print(json.dumps(flat(rows, seconds)) if options.json else table(rows, seconds))
+    harness.show(options, flat, table, rows, seconds)
     return 0
 
 
@@ -236,11 +233,11 @@ def flat(rows: dict[str, dict[str, float | None]], seconds: dict[str, float | No
 
 def table(rows: dict[str, dict[str, float | None]], seconds: dict[str, float | None]) -> str:
     """The same in Markdown."""
-    lines = [f"| mean angle, degrees | {' | '.join(SOLVERS)} |", "|---|" + "---:|" * len(SOLVERS)]
+    lines = harness.head(" | ".join(["mean angle, degrees", *SOLVERS]), "lr")
     for case, row in rows.items():
         cells = ["not run" if (value := row[solver]) is None else f"{value:.2f}" for solver in SOLVERS]
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    lines += ["", "| 20 lights | microseconds a pixel | times robust |", "|---|---:|---:|"]
+    lines += ["", *harness.head("20 lights | microseconds a pixel | times robust", "lr")]
     for name in (*SOLVERS, "lstsq loop", "RANSAC"):
         lines.append(f"| {name} | {1e6 * (seconds[name] or 0):.2f} | {_ratio(seconds, name, 'robust'):.1f} |")
     clock, threads = seconds["full, clock"], seconds["full, all threads"]

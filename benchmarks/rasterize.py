@@ -25,7 +25,6 @@ at 512 pixels; `linearity` is its R^2. `memory`: the peak of `both` over what it
 measured on Linux (glibc) and on CUDA, elsewhere null.
 """
 
-import argparse
 import ctypes
 import json
 import os
@@ -34,11 +33,11 @@ import sys
 import time
 from collections.abc import Callable
 from math import pi, sqrt
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two spinning thread pools would fight for the cores
 
+import harness
 import numba
 import numpy as np
 import torch
@@ -68,9 +67,7 @@ Found = dict[tuple[str, int, int], Row]
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two sizes of scene; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="two sizes of scene; under a minute")
     options = parser.parse_args(argv)
     torch.set_num_threads(THREADS)
     numba.set_num_threads(min(THREADS, numba.get_num_threads()))
@@ -180,10 +177,7 @@ def held_mib(device: str, from_now: bool = False) -> tuple[float, float] | None:
         return None
     if from_now:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed, but is kept for later, isn't held
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    now, peak = (int(lines[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
-    return now, peak
+    return harness.resident_mib(from_now)
 
 
 def copy_speed(device: str) -> float:
@@ -276,15 +270,17 @@ def table(found: Found, fits: dict[str, dict[str, float]], speed: float) -> str:
     lines = [
         f"The memory copies {speed / 1e9:.1f} GB/s (read and written).",
         "",
-        "| Gaussians | pixels | backend | forward ms | both ms | speedup | both speedup | both/bandwidth | MiB |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|---:|",
+        *harness.head(
+            "Gaussians | pixels | backend | forward ms | both ms | speedup | both speedup | both/bandwidth | MiB",
+            "rrlr",
+        ),
     ]
     for (name, count, size), row in found.items():
         cells = [_cell(row[key], 1e3, ".1f") for key in ("forward", "both")]
         keys = ("forward_speedup", "both_speedup", "both_bandwidth")
         cells += [_cell(named.get(f"{name}_{count}_{size}_{key}"), 1, ".1f") for key in keys]
         lines.append(f"| {count} | {size} | {name} | {' | '.join(cells)} | {_cell(row['mib'], 1, '.0f')} |")
-    lines += ["", "| backend | ns a reached pixel | ms at none | R^2 |", "|---|---:|---:|---:|"]
+    lines += ["", *harness.head("backend | ns a reached pixel | ms at none | R^2", "lr")]
     for name, line in fits.items():
         lines.append(f"| {name} | {line['pixel_ns']:.3f} | {line['start_ms']:.1f} | {line['linearity']:.4f} |")
     return "\n".join(lines)

@@ -7,12 +7,10 @@ and fused map explain images of the object under other lights, and how many phot
 --json, ratios of the fused map to its input; below 1 is better. The data is generated if it isn't there.
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
-import torch
+import harness
 
 from maquette.io.checkpoints import load_network
 from maquette.methods.nirne import NiRNE
@@ -22,23 +20,21 @@ from maquette.train.refiner.scores import Scores, score_refiner
 from maquette.train.shapes import HELD_OUT_SEED
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table, or one flat JSON object of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="16 photos of 64 pixels")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(__doc__, quick="16 photos of 64 pixels", json="print ratios only")
     parser.add_argument("--weights", default="clone-small", help="of the refiner: a name or a folder")
     parser.add_argument("--predictor", default="nirne-small", help="weights that make the predicted inputs")
     parser.add_argument("--data", type=Path, default=Path("runs/held-out"))
-    options = parser.parse_args()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = parser.parse_args(argv)
+    harness.two_threads()
     spec = DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=128)
     generate(options.data, read_manifest(options.data) if (options.data / "manifest.json").exists() else spec)
     model = load_network(options.weights, RefinerConfig, Refiner).eval().requires_grad_(False)
     predictor = NiRNE.from_pretrained(options.predictor).net
     size, photos = (64, 16) if options.quick else (model.config.size_px, 192)
     scores = score_refiner(model, predictor, options.data, size, photos=photos)
-    print(json.dumps(ratios(scores)) if options.json else table(scores))
+    harness.show(options, ratios, table, scores)
     return 0
 
 
@@ -54,11 +50,11 @@ def ratios(scores: dict[tuple[str, str], Scores]) -> dict[str, float]:
 
 def table(scores: dict[tuple[str, str], Scores]) -> str:
     """Markdown: a row a kind of input."""
-    lines = [
-        "| input | input, deg | refined, deg | fused, deg | photos better | worst photo, deg "
-        "| reprojection of input | of fused |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    lines = harness.head(
+        "input | input, deg | refined, deg | fused, deg | photos better"
+        " | worst photo, deg | reprojection of input | of fused",
+        "lr",
+    )
     for label in dict.fromkeys(label for label, _ in scores):
         given, refined, fused = (scores[label, what] for what in ("given", "refined", "fused"))
         change = fused.degrees - given.degrees

@@ -10,18 +10,17 @@ cast shadows are; "display" is the mean absolute error in display values. With -
 ratio to that of the network's unchanged normals.
 """
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
+import harness
 import torch
 from torch import Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.losses import angle, masked_mean
 from maquette.methods.nirne import NiRNE
-from maquette.shading.exposure import normalise_exposure
+from maquette.shading.exposure import decode, encode, normalise_exposure
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
@@ -34,15 +33,13 @@ FACTORS = (0.7, 0.85, 1.0, 1.2, 1.5)  # of z, before normals are scaled to unit 
 LIGHTS = {"known": None, "held": 1.0, "free": 1e-3}
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table, or one flat JSON object of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="8 photos instead of 64")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(__doc__, quick="8 photos instead of 64", json="print ratios only")
     parser.add_argument("--predictor", default="nirne-small", help="weights that make the normals")
     parser.add_argument("--data", type=Path, default=Path("runs/held-out"))
-    options = parser.parse_args()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = parser.parse_args(argv)
+    harness.two_threads()
     spec = DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=128)
     generate(options.data, read_manifest(options.data) if (options.data / "manifest.json").exists() else spec)
     data = ShapeData(options.data)
@@ -50,7 +47,7 @@ def main() -> int:
     surfaces = data.batch(order[: 8 if options.quick else 64], max(data.spec.size_px // 64, 1))
     rng = torch.Generator().manual_seed(0)
     material = sample_material(surfaces.local, rng)
-    seen = normalise_exposure(expose(shade(surfaces, material, rng), surfaces.mask, rng) ** 2.2, surfaces.mask)
+    seen = normalise_exposure(decode(expose(shade(surfaces, material, rng), surfaces.mask, rng)), surfaces.mask)
     network = NiRNE.from_pretrained(options.predictor).net
     starts = {
         "true": surfaces.normal,
@@ -62,13 +59,7 @@ def main() -> int:
         for name, n in starts.items()
         for c in FACTORS
     }
-    if options.json:
-        print(json.dumps(ratios(rows)))
-        return 0
-    columns = list(rows["true", 1.0])
-    print(f"| normals | z times | {' | '.join(columns)} |\n|---|---:|{'---:|' * len(columns)}")
-    for (name, factor), row in rows.items():
-        print(f"| {name} | {factor} | {row['degrees']:.2f} | {' | '.join(f'{row[c]:.4f}' for c in columns[1:])} |")
+    harness.show(options, ratios, table, rows)
     return 0
 
 
@@ -93,9 +84,20 @@ def errors(normals: Tensor, surfaces: Surfaces, views: Views) -> dict[str, float
     found["lit"] = float(masked_mean(missed, mask))
     white = torch.quantile((images.amax(1, keepdim=True) * mask).flatten(1), 0.97, 1).reshape(-1, 1, 1, 1)
     made = albedo_of(shaded, images)[:, None] * shaded
-    shown, wanted = (((image / white).clamp(0, 1.5) + 0.005) ** (1 / 2.2) for image in (made, images))
+    shown, wanted = (encode((image / white).clamp(0, 1.5) + 0.005) for image in (made, images))
     found["display"] = float(masked_mean((shown - wanted).abs().mean(1, keepdim=True), mask))
     return found
+
+
+def table(rows: dict[tuple[str, float], dict[str, float]]) -> str:
+    """Markdown: a row a kind of normals and a factor."""
+    columns = list(rows["true", 1.0])
+    lines = harness.head(f"normals | z times | {' | '.join(columns)}", "lr")
+    for (name, factor), row in rows.items():
+        lines.append(
+            f"| {name} | {factor} | {row['degrees']:.2f} | {' | '.join(f'{row[c]:.4f}' for c in columns[1:])} |"
+        )
+    return "\n".join(lines)
 
 
 def ratios(rows: dict[tuple[str, float], dict[str, float]]) -> dict[str, float]:

@@ -12,7 +12,6 @@ generated if it isn't there.
 """
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import harness
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -33,7 +33,7 @@ from maquette.methods.rose import RingSolver, imagine, to_normals
 from maquette.metrics import psnr_db
 from maquette.nets.rose import Rose, RoseConfig
 from maquette.runs.schedule import Phase
-from maquette.shading.exposure import normalise_exposure
+from maquette.shading.exposure import decode, encode, normalise_exposure
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.synth.photo import Surfaces, photograph
@@ -58,11 +58,9 @@ Scores = dict[str, list[float]]  # by photo
 SOLVERS: tuple[RingSolver, ...] = ("robust", "paper")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Train what isn't there, score, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2 variants, 3 steps of training, 4 photos")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(__doc__, quick="2 variants, 3 steps of training, 4 photos", json="print ratios only")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--steps", type=int, default=500, help="of the optimiser")
     parser.add_argument("--weights", default="rose-small", help="whose VAE is used: a name or a folder")
@@ -71,8 +69,8 @@ def main() -> int:
     parser.add_argument("--run", type=Path, default=Path("runs/rose-ablation"))
     parser.add_argument("--photos", type=int, default=48)
     parser.add_argument("--picture", type=Path, help="write photos, true and imagined frames, and normals")
-    options = parser.parse_args()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = parser.parse_args(argv)
+    harness.two_threads()
     folder = tempfile.TemporaryDirectory() if options.quick else None
     if folder is not None:
         options.only, options.steps, options.photos = ["shading", "normals"], 3, 4
@@ -92,7 +90,7 @@ def main() -> int:
     if options.picture is not None:
         shown = {name: nets[name] for name in ("shading", "normals") if name in nets}
         write_png8(options.picture, picture(shown, options.held_out))
-    print(json.dumps(ratios(scores)) if options.json else table(scores))
+    harness.show(options, ratios, table, scores)
     return 0
 
 
@@ -133,7 +131,7 @@ def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> S
     for index in order:
         surfaces = data.batch([index], factor)
         rng = torch.Generator().manual_seed(index)
-        seen = normalise_exposure(photograph(surfaces, rng) ** 2.2, surfaces.mask)
+        seen = normalise_exposure(decode(photograph(surfaces, rng)), surfaces.mask)
         for steps in samplings:
             with torch.autocast("cpu", torch.bfloat16):
                 frames = imagine(net, seen, surfaces.mask, steps).float()
@@ -187,17 +185,17 @@ def picture(nets: dict[str, Rose], folder: Path, photos: int = 5) -> UInt8[Tenso
     for index in order:
         surfaces = data.batch([index], factor)
         photo = photograph(surfaces, torch.Generator().manual_seed(index))
-        seen = normalise_exposure(photo**2.2, surfaces.mask)
+        seen = normalise_exposure(decode(photo), surfaces.mask)
         lights = ring_lights(9)
         true = shading_frames((surfaces.normal * surfaces.mask).movedim(1, -1), lights)[:, 0, None].expand(
             -1, 3, -1, -1
         )
-        rows.append([photo[0], surfaces.normal[0] / 2 + 0.5, *true.clamp_min(0) ** (1 / 2.2)])
+        rows.append([photo[0], surfaces.normal[0] / 2 + 0.5, *encode(true.clamp_min(0))])
         for net in nets.values():
             frames = imagine(net, seen, surfaces.mask, 1).float()
             normals = to_normals(net, frames)[0] * surfaces.mask[0]
             grey = ((frames[0].mean(1, keepdim=True).expand(-1, 3, -1, -1) + 1) / 2).clamp(0, 1)
-            grey = grey ** (1 / 2.2) if net.config.predicts == "shading" else grey
+            grey = encode(grey) if net.config.predicts == "shading" else grey
             rows.append([torch.zeros_like(photo[0]), normals / 2 + 0.5, *(grey * surfaces.mask)])
     sheet = torch.cat([torch.cat(row, 2) for row in rows], 1)
     return (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8)
@@ -214,13 +212,13 @@ def table(scores: dict[str, Scores]) -> str:
     keys = {key for found in scores.values() for key in found}
     by_steps = sorted((key for key in keys if key.endswith("deg")), key=lambda key: (int(key.split("_")[0]), key))
     columns = [*by_steps, *sorted(keys - set(by_steps))]
-    lines = ["| variant | " + " | ".join(columns) + " | difference |", "|---|" + "---:|" * (len(columns) + 1)]
+    lines = harness.head(" | ".join(["variant", *columns, "difference"]), "lr")
     for name, found in scores.items():
         cells = [f"{mean(found[key]):.2f}" if key in found else "" for key in columns]
         pairs = zip(found["1_robust_deg"], scores.get("shading", found)["1_robust_deg"], strict=True)
         differences = [one - other for one, other in pairs]
         spread = stdev(differences) / math.sqrt(len(differences))
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {mean(differences):+.2f} ± {spread:.2f} |")
+        lines.append(harness.row([name, *cells, f"{mean(differences):+.2f} ± {spread:.2f}"]))
     return "\n".join(lines)
 
 

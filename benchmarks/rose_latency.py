@@ -8,11 +8,10 @@ the repeats. `guided` is four steps with guidance, so eight passes. NiRNE works 
 tiles. --json prints one flat object of ratios; --quick leaves out the 25 steps.
 """
 
-import argparse
-import json
 import sys
 import time
 
+import harness
 import torch
 
 from maquette.errors import InputError
@@ -27,14 +26,12 @@ SIZE_PX = 512
 QUICK_STEPS = 4
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="without 25 steps; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios")
+    parser = harness.arguments(__doc__, quick="without 25 steps; under a minute")
     parser.add_argument("--weights", default="rose-small", metavar="NAME|DIR", help="default: %(default)s")
-    options = parser.parse_args()
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    options = parser.parse_args(argv)
+    harness.two_threads()
     photo = _ball()
     net = _network(options.weights)
     nirne = NiRNE.from_pretrained()
@@ -44,15 +41,22 @@ def main() -> int:
             continue
         rose = Rose(net, steps, guidance)
         seconds[name] = _seconds(lambda rose=rose: rose(photo), 1 if steps > QUICK_STEPS else 3)
-    ratios = {f"rose_{name}": round(value / seconds["nirne"], 3) for name, value in seconds.items() if name != "nirne"}
-    if options.json:
-        print(json.dumps(ratios))
-        return 0
-    print("| case | seconds | over NiRNE |\n|---|---:|---:|")
+    harness.show(options, ratios, table, seconds)
+    return 0
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, float | None]:
+    """Of every case to NiRNE."""
+    return {f"rose_{k}": harness.over(value, seconds["nirne"], 3) for k, value in seconds.items() if k != "nirne"}
+
+
+def table(seconds: dict[str, float]) -> str:
+    """Markdown: a row a case."""
+    lines = harness.head("case | seconds | over NiRNE", "lr")
     for name, value in seconds.items():
         label = {"nirne": "NiRNE", "guided": "RoSE, 4 steps, guided"}.get(name, f"RoSE, {name} steps")
-        print(f"| {label} | {value:.2f} | {value / seconds['nirne']:.2f} |")
-    return 0
+        lines.append(f"| {label} | {value:.2f} | {value / seconds['nirne']:.2f} |")
+    return "\n".join(lines)
 
 
 def _network(weights: str) -> RoseNet:

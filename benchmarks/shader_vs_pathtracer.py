@@ -18,20 +18,19 @@ one material. `direct` is light that met the object once: two-vertex paths, agai
 every case: shader, Mitsuba, the difference. Needs the extra: pip install 'maquette[render]'.
 """
 
-import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import torch
 import trimesh
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.bench.pathtrace import load_mitsuba, upload_mesh
+from maquette.bench.normals.pathtrace import load_mitsuba, upload_mesh
 from maquette.errors import InputError
 from maquette.io.images import to_srgb8, write_png8
 from maquette.render.gbuffer import DISTANT, POINT, Solid, View, trace
@@ -115,9 +114,9 @@ QUICK = (0, 4, 9, 13)
 
 def main(argv: list[str] | None = None) -> int:
     """Render, compare, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four cases, 48 pixels, few samples; under a minute")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios and errors")
+    parser = harness.arguments(
+        __doc__, quick="four cases, 48 pixels, few samples; under a minute", json="one flat object of ratios and errors"
+    )
     parser.add_argument("--picture", type=Path, help="write all cases side by side")
     options = parser.parse_args(argv)
     cases = [CASES[n] for n in QUICK] if options.quick else list(CASES)
@@ -133,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             break
         found[case.name] = compare(ours, theirs, again)
         rows.append(strip(ours, theirs))
-    print(json.dumps(flat(found)) if options.json else table(found))
+    harness.show(options, flat, table, found)
     if options.picture and rows:
         write_picture(rows, options.picture)
     return 0
@@ -238,11 +237,11 @@ def flat(found: dict[str, dict[str, float] | None]) -> dict[str, float | None]:
 
 def table(found: dict[str, dict[str, float] | None]) -> str:
     """The same in Markdown."""
-    lines = [
-        "| case | normals | overlap | direct: scale | correlation | error | global: scale | correlation | error |"
-        " unbounced | floor |",
-        "|---" + "|---:" * len(METRICS) + "|",
-    ]
+    lines = harness.head(
+        "case | normals | overlap | direct: scale | correlation | error | global: scale | correlation | error"
+        " | unbounced | floor",
+        "lr",
+    )
     for name, values in found.items():
         cells = ["not run"] if values is None else [f"{values[metric]:.3f}" for metric in METRICS]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -9,11 +9,10 @@ perfect map has a width of about one pixel. The step is how much of the true ben
 nothing where that is small. Ratios are of the first weights to the others.
 """
 
-import argparse
-import json
 import math
 import sys
 
+import harness
 import numpy as np
 import torch
 
@@ -26,11 +25,9 @@ SLOPE_DEG = 30.0  # of either plane
 NEAR_PX, FAR_PX = 40, 100  # from the crease: where the planes are read
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Print the table, or one flat JSON object of ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two turns instead of six")
-    parser.add_argument("--json", action="store_true", help="print ratios only")
+    parser = harness.arguments(__doc__, quick="two turns instead of six", json="print ratios only")
     parser.add_argument(
         "--weights",
         nargs="+",
@@ -38,21 +35,27 @@ def main() -> int:
         metavar="NAME@N",
         help="N: --detail-px",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     turns = (15.0, 75.0) if options.quick else tuple(range(10, 180, 30))
     rows = {}
     for text in options.weights:
         name, _, detail = text.partition("@")
         method = NiRNE.from_pretrained(name, detail_px=int(detail) if detail else None)
         rows[text] = np.mean([edge(method, math.radians(turn)) for turn in turns], 0)
-    if options.json:
-        first, *others = rows
-        print(json.dumps({f"width_{first}_over_{other}": rows[first][0] / rows[other][0] for other in others}))
-        return 0
-    print("| weights | edge width, px | step, of the true one |\n|---|---:|---:|")
-    for text, (width, step) in rows.items():
-        print(f"| {text} | {width:.1f} | {step:.2f} |")
+    harness.show(options, ratios, table, rows)
     return 0
+
+
+def ratios(rows: dict[str, np.ndarray]) -> dict[str, float]:
+    """Of the first weights' width to those of the others."""
+    first, *others = rows
+    return {f"width_{first}_over_{other}": rows[first][0] / rows[other][0] for other in others}
+
+
+def table(rows: dict[str, np.ndarray]) -> str:
+    """Markdown: a row a set of weights."""
+    lines = harness.head("weights | edge width, px | step, of the true one", "lr")
+    return "\n".join([*lines, *(f"| {text} | {width:.1f} | {step:.2f} |" for text, (width, step) in rows.items())])
 
 
 def edge(method: NiRNE, turn_rad: float) -> tuple[float, float]:

@@ -11,13 +11,12 @@ factor of a scale, the angle of the rotation, the opacity, and the colour seen f
 `--json` prints one flat object: size and seconds as ratios to the PLY, losses as they are.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import harness
 import torch
 
 from maquette.geometry.sh import sh_color
@@ -36,16 +35,14 @@ LOSSES = ("mean", "scale_factor", "rotation_deg", "opacity", "color")
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, print; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="5,000 Gaussians")
-    parser.add_argument("--json", action="store_true", help="one flat object of ratios and losses")
+    parser = harness.arguments(__doc__, quick="5,000 Gaussians", json="one flat object of ratios and losses")
     options = parser.parse_args(argv)
     made = sample(5_000 if options.quick else 200_000)
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             measure(case, sample(10), Path(folder))
         found = {case: measure(case, made, Path(folder)) for case in CASES}
-    print(json.dumps(flat(found)) if options.json else table(found))
+    harness.show(options, flat, table, found)
     return 0
 
 
@@ -122,7 +119,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
         ]
         read = f"{values['read_s']:.2f}" if "read_s" in values else ""
         rows.append([case, f"{values['bytes']:.1f}", f"{values['write_s']:.2f}", read, *lost])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join(map(harness.row, rows))
 
 
 if __name__ == "__main__":

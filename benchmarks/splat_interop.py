@@ -15,7 +15,6 @@ The packages lie in `--packages DIR`, by default $MAQUETTE_SPLAT_TOOLS or a fold
 fetched without `--install`. Returns 1 if something is lost beyond its quantum.
 """
 
-import argparse
 import json
 import math
 import os
@@ -28,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import harness
 import numpy as np
 import torch
 from splat_files import losses, sample
@@ -60,11 +60,9 @@ QUANTA = {
 
 def main(argv: list[str] | None = None) -> int:
     """Compare, print; returns 0, or 1 if something is lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = harness.arguments(__doc__, quick="300 Gaussians", json="one flat object")
     parser.add_argument("--install", action="store_true", help=f"npm install {' '.join(PACKAGES)}, then compare")
     parser.add_argument("--packages", type=Path, default=packages_folder(), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="300 Gaussians")
-    parser.add_argument("--json", action="store_true", help="one flat object")
     options = parser.parse_args(argv)
     if options.install:
         install(options.packages)
@@ -76,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = compare(options.packages, made, Path(folder))
         issues = validate(options.packages, made, Path(folder))
-    print(json.dumps(flat(found, issues)) if options.json else table(found, issues))
+    harness.show(options, flat, table, found, issues)
     return int(bool(beyond(found) or issues))
 
 
@@ -246,7 +244,7 @@ def table(found: dict[str, dict[str, float]], issues: list[str]) -> str:
         rows.append(["(quantum)", *(f"{QUANTA[case][name]:.6g}" for name in QUANTITIES)])
         if "mean_apart" in values:
             rows.append(["(from our reading)", *(f"{values[f'{name}_apart']:.6g}" for name in QUANTITIES)])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = [harness.row(row) for row in rows]
     lines.append(f"\nvalidator: {'; '.join(issues) or 'nothing but the unknown extension and its names'}")
     lines.append(f"beyond the quantum: {'; '.join(beyond(found)) or 'nothing'}")
     return "\n".join(lines)

@@ -10,18 +10,17 @@ In the end all of the checkpoint (weights, averages, the optimiser's moments, st
 to the last bit, and so must the log but for its clocks: the loss curve.
 """
 
-import argparse
 import json
 import multiprocessing
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+import kills
 from safetensors import safe_open
 
 LOG, CHECKPOINT = "log.jsonl", "checkpoint.safetensors"
@@ -60,29 +59,28 @@ class Killed(NamedTuple):
 
 def main(work: Work, description: str, argv: list[str] | None = None) -> int:
     """Kill, compare, print; returns 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four kills")
-    parser.add_argument("--json", action="store_true", help="one flat object")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, help="of the moments; drawn and printed if not given")
-    options = parser.parse_args(argv)
-    seed = random.randrange(2**31) if options.seed is None else options.seed
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(work, Path(folder), 4 if options.quick else options.kills, random.Random(seed))
-    if options.json:
-        facts = found._asdict()
-        facts["in_" + work.first.lower().replace(" ", "_")] = facts.pop("in_first")
-        print(json.dumps(facts | {"seed": seed}))
-    else:
-        print(
+    return kills.main(
+        description,
+        argv,
+        (4, "four kills"),
+        lambda folder, count, moments: measure(work, folder, count, moments),
+        lambda found: _facts(work, found),
+        lambda found, seed: (
             f"{found.kills} kills (seed {seed}), {found.while_working} while it trained, {found.in_first} of these"
             f" its {work.first}; {found.runs} runs: {found.equal_weights} with the undisturbed weights,"
             f" {found.equal_curves} with the undisturbed loss curve"
-        )
-    return 0 if found.equal_weights == found.equal_curves == found.runs else 1
+        ),
+        lambda found: found.equal_weights == found.equal_curves == found.runs,
+    )
 
 
-def measure(work: Work, folder: Path, kills: int, moments: random.Random) -> Killed:
+def _facts(work: Work, found: Killed) -> dict[str, int]:
+    facts = found._asdict()
+    facts["in_" + work.first.lower().replace(" ", "_")] = facts.pop("in_first")
+    return facts
+
+
+def measure(work: Work, folder: Path, count: int, moments: random.Random) -> Killed:
     """Train below a folder without kills, then with them."""
     data = folder / "data"
     first_step = folder / "first-step"
@@ -101,7 +99,7 @@ def measure(work: Work, folder: Path, kills: int, moments: random.Random) -> Kil
         weights += tensors(run) == tensors(folder / "undisturbed")
         curves += curve(run) == curve(folder / "undisturbed")
 
-    for number in range(kills):
+    for number in range(count):
         run = folder / f"killed-{runs}"
         first_step.unlink(missing_ok=True)
         child = _begin(work, work.train, data, run, 0.0 if number % 2 else 0.5, first_step)
@@ -114,7 +112,7 @@ def measure(work: Work, folder: Path, kills: int, moments: random.Random) -> Kil
         child.kill()
         child.join()
         there = len(curve(run))
-        print(f"kill {number + 1} of {kills}: {there} of {work.steps[0]} steps are there", file=sys.stderr)
+        print(f"kill {number + 1} of {count}: {there} of {work.steps[0]} steps are there", file=sys.stderr)
         working += not ended
         in_first += not ended and there < work.steps[1]
         if ended:
@@ -122,7 +120,7 @@ def measure(work: Work, folder: Path, kills: int, moments: random.Random) -> Kil
     run = folder / f"killed-{runs}"
     _finish(_begin(work, work.train, data, run, 0.5, first_step))
     compare(run)
-    return Killed(kills, working, in_first, runs, weights, curves)
+    return Killed(count, working, in_first, runs, weights, curves)
 
 
 def tensors(run: Path) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from maquette.app.predictors import build_predictor
-from maquette.bench.textures import textures
+from maquette.bench.normals.textures import textures
 from maquette.methods.whole_frame import seam_ratio, tiled
 from maquette.metrics import angle_between_deg
 from maquette.types import NormalMap, Photo

@@ -1,12 +1,16 @@
 """What several folders of tests share; its place also makes `oracles` importable."""
 
 import importlib.util
+import re
 import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+SOURCE, BENCHMARKS = (Path(__file__).parents[1] / folder for folder in ("src", "benchmarks"))
+sys.path.append(str(BENCHMARKS))  # its scripts import what lies beside them
 
 
 def _import_unchecked(*names: str) -> None:
@@ -18,22 +22,18 @@ def _import_unchecked(*names: str) -> None:
     sys.meta_path[:0] = hooks
 
 
-_import_unchecked(
-    "maquette.geometry.bilateral",
-    "maquette.geometry.coarsening",
-    "maquette.geometry.field",
-    "maquette.geometry.field_points",
-    "maquette.geometry.multigrid",
-    "maquette.render.gbuffer",
-    "maquette.render.mesh_gbuffer",
-    "maquette.render.splat.numba_blend",
-    "maquette.render.splat.numba_projection",
-    "maquette.render.splat.numba_rows",
-    "maquette.render.splat.numba_tiles",
-    "maquette.shading.normal_equations",
-)
+def _compiled(decorator: str) -> list[str]:
+    """The package's modules whose source holds a decorator of functions that are compiled."""
+    return [
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        for path in sorted((SOURCE / "maquette").rglob("*.py"))
+        if re.search(rf"^@{decorator}\b", path.read_text(), re.MULTILINE)
+    ]
+
+
+_import_unchecked(*_compiled("njit"))
 if importlib.util.find_spec("triton"):  # it compiles source, too
-    _import_unchecked("maquette.render.splat.triton_blend", "maquette.render.splat.triton_projection")
+    _import_unchecked(*_compiled(r"triton\.jit"))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,7 @@ def load_benchmark():
     """A script of `benchmarks/`, by name, as a module."""
 
     def load(name: str):
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -1,5 +1,6 @@
 """Every measure against a number worked out by hand, or a statement that holds for all inputs."""
 
+from functools import partial
 from math import pi
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.metrics import structural_similarity
 
 from maquette import metrics
 from maquette.errors import InputError
@@ -99,12 +101,27 @@ def test_psnr_and_ssim_by_hand():
     reference = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(SEED))
     assert metrics.psnr_db(reference + 0.1, reference) == pytest.approx(20.0, abs=1e-5)
     assert metrics.psnr_db(reference, reference) == float("inf")
-    assert metrics.ssim(reference, reference) == pytest.approx(1.0, abs=1e-12)
+    image = reference.double().permute(2, 0, 1)[None]
+    assert metrics.ssim(image, image).item() == pytest.approx(1.0, abs=1e-12)
     # Two constant pictures have no structure: only the luminance term is left.
     dark, light, c1 = 0.2, 0.6, 0.01**2
     expected = (2 * dark * light + c1) / (dark**2 + light**2 + c1)
-    found = metrics.ssim(torch.full((32, 32, 3), dark), torch.full((32, 32, 3), light))
-    assert found == pytest.approx(expected, rel=1e-6)
+    found = metrics.ssim(*(torch.full((1, 3, 32, 32), grey, dtype=torch.float64) for grey in (dark, light)))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ssim_of_many_is_that_of_each():
+    rng = torch.Generator().manual_seed(0)
+    true = torch.rand(3, 3, 20, 31, generator=rng)
+    images = (true + 0.2 * torch.randn(true.shape, generator=rng)).clamp(0, 1)
+    images[1], true[2] = true[1], 1.0
+    official = partial(
+        structural_similarity, data_range=1.0, channel_axis=0, gaussian_weights=True, use_sample_covariance=False
+    )
+    each = [official(a.double().numpy(), b.double().numpy()) for a, b in zip(images, true, strict=True)]
+    assert metrics.ssim(images, true).tolist() == pytest.approx(each, abs=2e-5)
+    with pytest.raises(InputError, match="10 px"):
+        metrics.ssim(true[..., :10], true[..., :10])
 
 
 def sampled_angles(kappa: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ def ssim(
 ) -> Float[Tensor, "batch 1 height width"]:
     """Structural similarity of images in 0..1 at every pixel, the mean over channels: 1 is the same.
 
+    What training maximises: differentiable. The measure of whole images is `maquette.metrics.ssim`.
     Wang et al. 2004, with C1 = 0.01^2 and C2 = 0.03^2, over squares of 7 pixels that end where the image does.
     """
 

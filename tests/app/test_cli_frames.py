@@ -174,8 +174,8 @@ def test_pictures_of_other_kinds_in_a_folder_are_counted(wall, tmp_path, capfd):
 
 
 def test_the_bench_puts_a_method_without_the_mask_beside_itself(tmp_path, capsys, monkeypatch):
-    from maquette.bench import sets
-    from maquette.bench.datasets import Sample
+    from maquette.bench.normals import sets
+    from maquette.bench.normals.datasets import Sample
 
     seen = []
 

@@ -1,7 +1,6 @@
 """The benchmark's arithmetic by hand, and what it says of a measurement that failed."""
 
-import subprocess
-
+import harness
 import pytest
 
 
@@ -25,18 +24,18 @@ def test_ratios_by_hand_and_null_for_what_did_not_run(throughput):
     assert "| 1 | training waits for data | 25 % | | |" in table
 
 
-def test_a_measurement_that_failed_is_told_and_null(throughput, capsys):
-    def run(command, **options):
-        assert options["env"]["NUMBA_NUM_THREADS"] == "2"
+def test_a_measurement_that_failed_is_told_and_null(throughput, monkeypatch, capsys):
+    def launch(command, env, quiet):
+        assert env["NUMBA_NUM_THREADS"] == "2"
         assert command[-1] == "--quick"
-        return subprocess.CompletedProcess(command, 3, stdout="")
+        return harness.Process(3, "", "", 1.0, 50.0)
 
-    assert throughput._in_a_process(2, ["--quick"], run) == {}
+    monkeypatch.setattr(harness, "launch", launch)
+    assert throughput._in_a_process(2, ["--quick"]) == {}
     assert capsys.readouterr().err == "2 threads: not run: exit code 3\n"
 
 
-def test_the_last_line_of_a_process_is_its_rates(throughput):
-    def run(command, **_):
-        return subprocess.CompletedProcess(command, 0, stdout='chatter\n{"shapes": 2.5}\n')
-
-    assert throughput._in_a_process(1, [], run) == {"shapes": 2.5}
+def test_the_last_line_of_a_process_is_its_rates(throughput, monkeypatch):
+    process = harness.Process(0, 'chatter\n{"shapes": 2.5}\n', "", 1.0, 50.0)
+    monkeypatch.setattr(harness, "launch", lambda *_: process)
+    assert throughput._in_a_process(1, []) == {"shapes": 2.5}

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from maquette.bench.grasp_trials import Trial
+from grasp_trials import Trial
 
 
 @pytest.fixture(scope="module")

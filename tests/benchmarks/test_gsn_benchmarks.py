@@ -2,16 +2,16 @@
 
 import json
 import mmap
-import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+import harness
 import pytest
 import torch
+from gsn_bench import TurnErrors
+from novel_views import Score, Trial, views_of_splat
 
-from maquette.bench.gsn import TurnErrors
-from maquette.bench.views import Score, Trial, views_of_splat
 from maquette.geometry.rotation import facing_rotation
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import save_checkpoint
@@ -262,11 +262,11 @@ def test_a_case_has_a_process_of_its_own_which_is_told_all(throughput, monkeypat
     asked = throughput._parse(["--quick", "--cpu-time", "--weights", "w", "--threads", "1"])
     given = []
 
-    def run(command, env, **_):
+    def launch(command, env, quiet):
         given.append((command, env["OMP_NUM_THREADS"]))
-        return subprocess.CompletedProcess(command, len(given) - 1, '{"seconds": 1.0}\n', "a\nwhy\n")
+        return harness.Process(len(given) - 1, '{"seconds": 1.0}\n', "a\nwhy\n", 1.0, 50.0)
 
-    monkeypatch.setattr(throughput.subprocess, "run", run)
+    monkeypatch.setattr(harness, "launch", launch)
     setting = throughput.Setting("cpu", 1, "bfloat16")
     assert throughput._in_process(setting, "render", asked) == {"seconds": 1.0}
     assert throughput._in_process(setting, "render", asked) is None  # of exit code 1

@@ -1,9 +1,6 @@
 """The refiner's benchmark: arithmetic by hand, and one real run with untrained weights."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +11,6 @@ from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.nets.refiner import PRESETS, Refiner
 from maquette.train.refiner.scores import Scores
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "refiner.py"
 
 
 def test_ratios_and_table_by_hand(load_benchmark):
@@ -29,11 +24,12 @@ def test_ratios_and_table_by_hand(load_benchmark):
     assert benchmark.table(scores).splitlines()[-1] == "| flat | 30.00 | 12.00 | 15.00 | 75 % | +1.0 | 0.400 | 0.300 |"
 
 
-def test_untrained_weights_change_nothing(tiny_shapes, tmp_path):
+@pytest.mark.usefixtures("one_thread")
+def test_untrained_weights_change_nothing(load_benchmark, tiny_shapes, tmp_path, capsys):
     save_checkpoint(tmp_path / "refiner", PRESETS["tiny"], Refiner(PRESETS["tiny"]).state_dict())
     NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(tmp_path / "nirne")
     options = ["--json", "--weights", tmp_path / "refiner", "--predictor", tmp_path / "nirne", "--data", tiny_shapes]
-    done = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
+    assert load_benchmark("refiner").main(list(map(str, options))) == 0
+    found = json.loads(capsys.readouterr().out)
     assert len(found) == 12
     assert list(found.values()) == pytest.approx([1.0] * 12, abs=0.01)

@@ -1,22 +1,20 @@
 """The benchmark of reprojection errors: the columns that its table is read by, on tiny data."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+
+import pytest
 
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS
 from maquette.nets.nirne import NiRNE as NiRNENet
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "reprojection_bias.py"
 
-
-def test_true_normals_are_best_under_known_lights(tiny_shapes, tmp_path):
+@pytest.mark.usefixtures("one_thread")
+def test_true_normals_are_best_under_known_lights(load_benchmark, tiny_shapes, tmp_path, capsys):
     NiRNE(NiRNENet(PRESETS["tiny"])).save_pretrained(tmp_path)
     options = ["--quick", "--json", "--predictor", tmp_path, "--data", tiny_shapes]
-    done = subprocess.run([sys.executable, SCRIPT, *options], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
+    assert load_benchmark("reprojection_bias").main(list(map(str, options))) == 0
+    found = json.loads(capsys.readouterr().out)
     columns = ("degrees", "known", "held", "free", "lit", "display")
     assert all(found[f"predicted_1.0_{column}"] == 1 for column in columns)
     for column in ("degrees", "known"):

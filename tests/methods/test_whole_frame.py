@@ -187,7 +187,7 @@ def test_what_does_not_wrap_is_told():
 
 
 def test_nirne_wraps_and_keeps_the_scale():
-    from maquette.bench.textures import made, photograph
+    from maquette.bench.normals.textures import made, photograph
     from maquette.methods.nirne import NiRNE
 
     nirne = NiRNE.from_pretrained()

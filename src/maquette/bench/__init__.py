@@ -1,1 +1,1 @@
-"""Photos with true normals, scores on them, tables and pictures of the scores."""
+"""Benches that `maquette bench` runs, a protocol each."""

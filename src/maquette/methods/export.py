@@ -24,6 +24,7 @@ from maquette.methods.nirne import Network, NiRNE, predict
 from maquette.nets.nirne import MULTIPLE, enlarged
 from maquette.nets.nirne import NiRNE as NiRNENet
 from maquette.nets.nirne_conv import MULTIPLE as CONV_MULTIPLE
+from maquette.shading.exposure import encode
 
 OPSET = 17
 TOLERANCE = 1e-4  # on the mask: of a normal's component, and of kappa relative to max(kappa, 1)
@@ -74,7 +75,7 @@ def normalised(
     low = ordered.gather(1, below.long())
     high = ordered.gather(1, rank.ceil().long())
     bright = torch.where(count > 0, low + (high - low) * (rank - below), 1.0).clamp_min(1e-6)
-    return (linear * (0.8 / bright).reshape(-1, 1, 1, 1)).clamp(1e-6, 1) ** (1 / 2.2) * mask
+    return encode((linear * (0.8 / bright).reshape(-1, 1, 1, 1)).clamp(1e-6, 1)) * mask
 
 
 def export_onnx(method: NiRNE, path: Path, weights: str) -> dict[str, float]:

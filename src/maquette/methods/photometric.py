@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.geometry.directional import expected_angle
+from maquette.geometry.directional import concentration_from_angle
 from maquette.io.images import read_mask
 from maquette.io.lights import Lights
 from maquette.shading.solve import ShadingSolution, Solver, check_lights, solve_shading
@@ -26,7 +25,7 @@ from maquette.types import NormalMap, Photo
 
 Sphere = Literal["chrome", "matte"]
 
-_MOST_KAPPA = 1e4
+_LEAST_ANGLE_RAD = 2e-4  # where kappa is 10000
 _MATTE_PIXELS = 4096  # of the ball: more make the light no surer
 _MATTE_SHARE = 0.95  # of the radius: the rim is blurred with what lies behind
 _CHROME_SHARE = 0.95
@@ -89,7 +88,7 @@ def photometric_stereo(
     if not bool(seen.any()):
         raise InputError("photometric stereo: every photo is black where the mask is; lit photos are needed")
     concentration = torch.zeros(mask.shape)
-    concentration[mask] = concentration_of_angle(solution.expected_angle_rad).float()
+    concentration[mask] = concentration_from_angle(solution.expected_angle_rad, _LEAST_ANGLE_RAD).float()
     albedo = torch.zeros(*mask.shape, 3)
     tint = hue / hue.mean(dim=-1, keepdim=True).clamp_min(1e-12)
     albedo[mask] = (tint * solution.albedo[:, None]).float()
@@ -209,14 +208,6 @@ def circle_of_mask(mask: Bool[Tensor, "height width"], where: str = "mask") -> C
     if radius / max(float(far), 0.5) < _LEAST_ROUNDNESS:
         raise InputError(f"{where}: doesn't show one whole disc; a mask of the ball alone is needed")
     return Circle(float(x), float(y), radius)
-
-
-def concentration_of_angle(angle_rad: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """The concentration kappa whose `expected_angle` is this, between 0 and 10000; looked up in a table."""
-    kappa = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-4, math.log10(_MOST_KAPPA), 4000).double()])
-    angles = expected_angle(kappa)
-    found = np.interp(angle_rad.detach().cpu().double().numpy(), angles.flip(0).numpy(), kappa.flip(0).numpy())
-    return torch.from_numpy(np.asarray(found)).to(angle_rad.device)
 
 
 def _gather(

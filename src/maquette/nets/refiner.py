@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.nets.blocks import Block, Stream, zero
+from maquette.shading.exposure import decode, encode
 from maquette.shading.kernel import fit_light, matte_radiance
 
 MULTIPLE = 16  # input sides must be multiples of this
@@ -194,13 +195,13 @@ def reshade(
     step = max(photo.shape[-1] // _LIGHT_SIDE, 1)
     few = slice(step // 2, None, step)
     with torch.autocast(photo.device.type, enabled=False):
-        brightness = photo.clamp_min(0).pow(2.2).mean(1)[:, few, few, None].expand(-1, -1, -1, 3)
+        brightness = decode(photo.clamp_min(0)).mean(1)[:, few, few, None].expand(-1, -1, -1, 3)
         here = normals[:, :, few, few].permute(0, 2, 3, 1)
         light = fit_light(brightness, here, mask[:, 0, few, few] > 0.5, ridge=1e-2, rounds=1).sh[..., :1]
         flat = normals.permute(0, 2, 3, 1).flatten(1, 2)
         shaded = matte_radiance(light, flat).transpose(1, 2).unflatten(2, photo.shape[2:])
         # The offset bounds the slope of the encoding where it is black.
-        shown = (shaded.clamp(0, 2) + 1e-3) ** (1 / 2.2) * mask
+        shown = encode(shaded.clamp(0, 2) + 1e-3) * mask
         return shown, unit(light[..., 0])
 
 

@@ -42,7 +42,6 @@ _SCALES = 2.5
 _PRIOR_MISFIT = 0.01  # of the albedo: what one more frame would be off, if nobody knew better
 _LEAST_SPREAD_OF_LIGHTS = 1e-3  # smallest over largest singular value
 _UNIT_TOLERANCE = 1e-3
-_CONFIDENCE_ANGLE_RAD = math.radians(30.0)
 
 
 @dataclass(frozen=True)
@@ -69,30 +68,22 @@ class ShadingSolution:
     self_check: Float[Tensor, "*pixels"]
     expected_angle_rad: Float[Tensor, "*pixels"]
 
-    @property
-    def confidence(self) -> Float[Tensor, "*pixels"]:
-        """exp(-expected angle / 30 degrees), as for every other method: 1 is certain, 0.05 knows nothing."""
-        return torch.exp(-self.expected_angle_rad / _CONFIDENCE_ANGLE_RAD)
-
 
 def solve_shading(
     shadings: Float[Tensor, " frames *pixels"],
     lights: Float[Tensor, "lights 3"],
     solver: Solver = "robust",
-    unit_albedo: bool = False,
 ) -> ShadingSolution:
     """Normals and albedo of every pixel, each on its own, in float64.
 
     The error to expect is ours: x has the covariance s^2 (sum w l l^T)^-1, where s^2 is the mean squared misfit
     with three degrees of freedom taken off and one frame of misfit 0.01 albedo put in (three lights fit
     anything); across n that is an angle, and the mean of its distribution is pi / 4 of its variance, rooted.
-    With `unit_albedo` the self-check adds to it, as an error of x that is as large in every direction.
 
     Args:
         shadings: linear, divided by the intensity of each frame's light.
         lights: unit vectors from the surface to the light.
         solver: which frames are believed; see the module's page.
-        unit_albedo: the shadings are max(n . l, 0) itself, as RoSE's are.
 
     Returns:
         A solution in float64, on the device of the shadings, in the frame of the lights.
@@ -111,7 +102,7 @@ def solve_shading(
     flat = shadings.detach().cpu().reshape(len(lights), -1)
     columns = np.ascontiguousarray(lights.detach().cpu().double().numpy().T)
     rows = solve_pixels(flat.contiguous().numpy(), columns, *_settings(solver))
-    solution = _solution(torch.from_numpy(rows), unit_albedo)
+    solution = _solution(torch.from_numpy(rows))
     return ShadingSolution(
         *(part.reshape((*pixels, *part.shape[1:])).to(device) for part in solution)  # in the order of the fields
     )
@@ -158,7 +149,7 @@ def _require_finite(shadings: Float[Tensor, " frames *pixels"]) -> None:
             raise InputError(f"shading {index + 1}: holds NaN or infinity; finite values are needed")
 
 
-def _solution(rows: Float[Tensor, "pixels 11"], unit_albedo: bool) -> tuple[Tensor, ...]:
+def _solution(rows: Float[Tensor, "pixels 11"]) -> tuple[Tensor, ...]:
     """The fields of a `ShadingSolution`, in their order."""
     x, gram, loss, count = rows[:, :3], rows[:, 3:9].T, rows[:, 9], rows[:, 10]
     albedo = torch.linalg.vector_norm(x, dim=-1)
@@ -168,8 +159,6 @@ def _solution(rows: Float[Tensor, "pixels 11"], unit_albedo: bool) -> tuple[Tens
     self_check = (albedo - 1).abs()
     conditioning, across = _determined(gram, normals)
     variance = (misfit + _PRIOR_MISFIT**2) / ((count - UNKNOWNS).clamp_min(0) + 1) * across
-    if unit_albedo:
-        variance = variance + 2 * self_check.square()
     expected = (math.pi / 4 * variance).sqrt().clamp_max(math.pi / 2)
     expected = torch.where(seen & torch.isfinite(conditioning), expected, math.pi / 2)
     residual = (misfit / count.clamp_min(1)).sqrt()

@@ -32,9 +32,9 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
     from maquette.app.predictors import build_predictor
-    from maquette.bench.evaluate import SetResult, evaluate
-    from maquette.bench.report import as_json, markdown
-    from maquette.bench.sets import SETS as LOADERS
+    from maquette.bench.normals.evaluate import SetResult, evaluate
+    from maquette.bench.normals.report import as_json, markdown
+    from maquette.bench.normals.sets import SETS as LOADERS
     from maquette.io.files import require_writable
 
     require_writable(options.output, "-o")
@@ -137,7 +137,7 @@ def _labels(methods: list[str]) -> dict[str, str]:
 
 
 def _save(folder: Path, results: dict, found: dict, table: str) -> None:
-    from maquette.bench.pictures import calibration_plot, strips
+    from maquette.bench.normals.pictures import calibration_plot, strips
     from maquette.io.files import atomic_path, write_bytes
 
     write_bytes(folder / "bench.md", table.encode())

@@ -21,7 +21,7 @@ from torch import Tensor
 from maquette.app.pictures import AMBIENT, CLAY, normals_in_colour, shrink_image, shrink_normals
 from maquette.app.report.embed import base64_of, depth_codes, octahedral_codes, png_url, webp_url
 from maquette.errors import InputError
-from maquette.geometry.directional import CONFIDENCE_ANGLE_RAD, expected_angle
+from maquette.geometry.directional import confidence_from_angle, expected_angle
 from maquette.geometry.integrate import integrate
 from maquette.io.files import write_bytes
 from maquette.io.images import to_srgb8
@@ -158,7 +158,7 @@ def _confidence_plates(normal_map: NormalMap, longest_px: int) -> list[str]:
     if normal_map.concentration is None:
         return []
     angle = expected_angle(normal_map.concentration.detach().cpu())
-    confidence = torch.exp(-angle / CONFIDENCE_ANGLE_RAD) * normal_map.mask.cpu()
+    confidence = confidence_from_angle(angle) * normal_map.mask.cpu()
     mask = shrink_normals(normal_map, longest_px).mask.cpu()
     grey = shrink_image(confidence[..., None].expand(-1, -1, 3), longest_px)[..., 0]
     median = float(np.rad2deg(angle[normal_map.mask.cpu()].median().item()))

@@ -29,7 +29,7 @@ from maquette.methods.tiles import in_square, reorient, resize
 from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
 from maquette.render.splat.projected import FILTER_PX2
 from maquette.render.splat.rasterize import rasterize
-from maquette.shading.exposure import normalise_exposure
+from maquette.shading.exposure import decode, normalise_exposure
 from maquette.shading.kernel import LightKernel, fit_light, neutral_light
 from maquette.types import Camera, Gaussians, NormalMap, Photo
 
@@ -239,7 +239,7 @@ def _start(target: Target) -> tuple[Surface, LightKernel]:
     """Discs along the first normals, one albedo, and the light that suits both."""
     mask = target.mask
     height = settled(-integrate(NormalMap(target.first, mask)).depth.float(), target.first, mask)
-    linear = target.photo.clamp_min(0) ** 2.2
+    linear = decode(target.photo.clamp_min(0))
     color = linear[mask].mean(0)
     color = (_GREY * color / color.mean().clamp_min(1e-6)).clamp_min(0.02)
     surface = start(_facing(target), height)

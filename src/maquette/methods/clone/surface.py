@@ -16,6 +16,7 @@ from torch import Tensor
 from maquette.geometry.rotation import facing_rotation, smallest_axis
 from maquette.geometry.sh import DC
 from maquette.methods.tiles import resize
+from maquette.shading.exposure import encode
 from maquette.shading.kernel import LightKernel, radiance
 from maquette.types import Camera, Gaussians
 
@@ -129,7 +130,7 @@ def gaussians_of(
 
 def displayed(linear: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """Linear colour as `maquette.shading.exposure.normalise_exposure` encodes it, its slope in the dark finite."""
-    return linear.clamp_min(1e-4) ** (1 / 2.2)
+    return encode(linear.clamp_min(1e-4))
 
 
 def channels(image: Float[Tensor, "side side channels"]) -> Float[Tensor, "1 channels side side"]:

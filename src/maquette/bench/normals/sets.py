@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from maquette.bench.datasets import Sample, diligent, luces, pathtraced, scans
-from maquette.bench.textures import textures
-from maquette.bench.validation import validation
+from maquette.bench.normals.datasets import Sample, diligent, luces, pathtraced, scans
+from maquette.bench.normals.textures import textures
+from maquette.bench.normals.validation import validation
 
 Loader = Callable[[Path, Path], Iterator[Sample]]
 

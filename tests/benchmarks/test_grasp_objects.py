@@ -1,9 +1,9 @@
 """Objects that grasps are tried on: their convex pieces."""
 
 import numpy as np
+from grasp_objects import convex_pieces
 from scipy.spatial import ConvexHull
 
-from maquette.bench.grasp_objects import convex_pieces
 from maquette.geometry.field import SPHERE, sample_grid
 from maquette.synth.builder import Builder
 from maquette.synth.shapes import grid_mesh

@@ -6,9 +6,9 @@ import torch
 from scipy.io import savemat
 
 from maquette import metrics
-from maquette.bench import datasets, pathtrace
-from maquette.bench.pathtrace import Render
-from maquette.bench.sets import SETS
+from maquette.bench.normals import datasets, pathtrace
+from maquette.bench.normals.pathtrace import Render
+from maquette.bench.normals.sets import SETS
 from maquette.errors import InputError
 from maquette.io.images import write_png8, write_png16
 from maquette.types import Camera, NormalMap

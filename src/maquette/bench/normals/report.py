@@ -4,7 +4,7 @@ from dataclasses import asdict
 from math import isnan
 from typing import Any
 
-from maquette.bench.evaluate import COLUMNS, Scores, SetResult
+from maquette.bench.normals.evaluate import COLUMNS, Scores, SetResult
 from maquette.metrics import calibration
 
 HEADINGS = {

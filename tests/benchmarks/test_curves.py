@@ -3,8 +3,7 @@
 from math import inf, nan
 
 import pytest
-
-from maquette.bench.curves import (
+from curves import (
     COLOURS,
     HEIGHT_PX,
     MARGIN_PX,

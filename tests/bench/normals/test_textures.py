@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from maquette import metrics
-from maquette.bench import textures as module
-from maquette.bench.evaluate import score
-from maquette.bench.textures import LIGHTS, MADE, Texture, made, photograph, read_texture, textures
+from maquette.bench.normals import textures as module
+from maquette.bench.normals.evaluate import score
+from maquette.bench.normals.textures import LIGHTS, MADE, Texture, made, photograph, read_texture, textures
 from maquette.errors import InputError
 from maquette.io.decode import read_pixels
 from maquette.methods.baselines import flat

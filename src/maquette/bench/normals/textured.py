@@ -1,6 +1,6 @@
 """Path-traced photos of surfaces with real textures, by Mitsuba 3: meshes with their own pictures, and reliefs.
 
-As in `maquette.bench.pathtrace`, Mitsuba's world is our frame. Colour, roughness and metalness come from the files;
+As in `pathtrace`, Mitsuba's world is our frame. Colour, roughness and metalness come from the files;
 their normal maps are not looked at: the truth is the mesh's own shading normal. What is see-through is rendered solid.
 """
 
@@ -14,8 +14,8 @@ import torch
 import trimesh
 from jaxtyping import Float, Int, UInt8
 
-from maquette.bench.pathtrace import Render, Shot, framing, load_mitsuba, photograph, rotation
-from maquette.bench.reliefs import normals_of, relief
+from maquette.bench.normals.pathtrace import Render, Shot, framing, load_mitsuba, photograph, rotation
+from maquette.bench.normals.reliefs import normals_of, relief
 from maquette.geometry.vectors import unit
 from maquette.types import NormalMap
 
@@ -73,7 +73,7 @@ def read_surfaces(path: Path) -> list[Surface]:
 
 
 def render_textured(surfaces: Sequence[Surface], environments: Sequence[Path], seed: int) -> Render:
-    """Photograph textured parts together from a random side, as `maquette.bench.pathtrace.render_scene` does a mesh.
+    """Photograph textured parts together from a random side, as `pathtrace.render_scene` does a mesh.
 
     Where only a back is seen, there is no truth, though the photo's object is there.
 
@@ -101,7 +101,7 @@ def render_textured(surfaces: Sequence[Surface], environments: Sequence[Path], s
 def render_relief(
     kind: str, colour: UInt8[np.ndarray, "height width 3"], environments: Sequence[Path], seed: int
 ) -> Render:
-    """Photograph a relief of one of `maquette.bench.reliefs.KINDS` with a picture on it; it fills the frame.
+    """Photograph a relief of one of `maquette.bench.normals.reliefs.KINDS` with a picture on it; it fills the frame.
 
     It is seen from up to 35 degrees off its normal.
 

@@ -18,7 +18,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from maquette import metrics
-from maquette.bench.pathtrace import MATERIALS, Render, render_scene, renderer_version
+from maquette.bench.normals.pathtrace import MATERIALS, Render, render_scene, renderer_version
 from maquette.errors import InputError
 from maquette.io.decode import read_pixels, require_file
 from maquette.io.files import atomic_path

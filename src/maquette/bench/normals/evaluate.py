@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette import metrics
-from maquette.bench.datasets import Sample
-from maquette.bench.predictor import Predictor
+from maquette.bench.normals.datasets import Sample
+from maquette.bench.normals.predictor import Predictor
 from maquette.methods.whole_frame import level
 from maquette.types import NormalMap
 

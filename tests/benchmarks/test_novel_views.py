@@ -4,15 +4,15 @@ import sys
 from dataclasses import replace
 from types import ModuleType
 
+import novel_views as views
 import numpy as np
 import pytest
 import torch
+from novel_views import HELD_OUT, KNOWN, Score, Trial
 
-from maquette.bench import views
-from maquette.bench.views import HELD_OUT, KNOWN, Score, Trial
 from maquette.errors import InputError
 from maquette.io.images import encode_png
-from maquette.metrics import psnr_db, ssim
+from maquette.metrics import psnr_db
 from maquette.synth.multiview.cameras import condition_view, intrinsics_text, look_at_origin, pose_text, spiral_places
 from maquette.synth.multiview.reading import Views
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest
@@ -122,17 +122,6 @@ def test_equal_images_are_infinitely_right(case):
 def test_what_is_brighter_than_white_is_cut_off():
     true = torch.ones(1, 3, 12, 12)
     assert views.score_views(true + 0.5, true).psnr_db == float("inf")
-
-
-def test_ssim_of_many_is_that_of_each():
-    rng = torch.Generator().manual_seed(0)
-    true = torch.rand(3, 3, 20, 31, generator=rng)
-    images = (true + 0.2 * torch.randn(true.shape, generator=rng)).clamp(0, 1)
-    images[1], true[2] = true[1], 1.0
-    each = [ssim(a.permute(1, 2, 0), b.permute(1, 2, 0)) for a, b in zip(images, true, strict=True)]
-    assert views.ssim_of_views(images, true).tolist() == pytest.approx(each, abs=2e-5)
-    with pytest.raises(InputError, match="10 px"):
-        views.ssim_of_views(true[..., :10], true[..., :10])
 
 
 def constant(value: float, count: int = 2) -> torch.Tensor:

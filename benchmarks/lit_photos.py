@@ -1,6 +1,6 @@
 """Objects under known lights: one photo to work from, and others, under lights that are held out, to be relit to.
 
-As everywhere in `maquette.bench`, nothing here may tune or train anything.
+As everywhere in `maquette.bench.normals`, nothing here may tune or train anything.
 """
 
 import warnings
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from maquette.bench.datasets import (
+from maquette.bench.normals.datasets import (
     DILIGENT_OBJECTS,
     LUCES_OBJECTS,
     Sample,
@@ -24,7 +24,7 @@ from maquette.bench.datasets import (
     read_as,
     read_mesh,
 )
-from maquette.bench.pathtrace import render_lights, renderer_version
+from maquette.bench.normals.pathtrace import render_lights, renderer_version
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path

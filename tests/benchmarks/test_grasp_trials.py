@@ -6,8 +6,9 @@ import trimesh
 
 pytest.importorskip("mujoco", reason="needs the extra: pip install 'maquette[robot]'")
 
-from maquette.bench.grasp_objects import Target, centroid
-from maquette.bench.grasp_trials import Pose, try_grasp
+from grasp_objects import Target, centroid
+from grasp_trials import Pose, try_grasp
+
 from maquette.synth.multiview.making import Placed
 
 SIDES_M = np.array([0.04, 0.06, 0.09])

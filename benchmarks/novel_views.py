@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.metrics import psnr_db
+from maquette.metrics import psnr_db, ssim
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.multiview.cameras import condition_view, in_axes_of
 from maquette.synth.multiview.reading import Views, of_split
@@ -28,7 +28,6 @@ from maquette.synth.multiview.spec import read_manifest
 from maquette.types import Camera, Gaussians, RenderOutput
 
 KNOWN, HELD_OUT = "known", "held out"  # groups of categories
-_SIGMA, _REACH = 1.5, 5  # of the window of `maquette.metrics.ssim`, pixels
 _PASS = 16  # views that are compared at once
 _LPIPS_BODY = "vgg16-397923af.pth"  # what torchvision keeps VGG-16's weights as
 
@@ -161,8 +160,8 @@ def score_views(
     psnr = fmean(psnr_db(image, reference) for image, reference in zip(images, true, strict=True))
     # A few views at a time: what fits the processor's cache is three times as fast.
     parts = zip(images.split(_PASS), true.split(_PASS), strict=True)
-    ssim = torch.cat([ssim_of_views(*part) for part in parts])
-    return Score(psnr, float(ssim.mean()), None if lpips is None else lpips(images, true))
+    similarity = torch.cat([ssim(*part) for part in parts])
+    return Score(psnr, float(similarity.mean()), None if lpips is None else lpips(images, true))
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
@@ -189,28 +188,6 @@ def by_group(scores: dict[str, list[Score]], held_out: Sequence[str]) -> dict[st
 def held_out_categories(folder: Path) -> tuple[str, ...]:
     """Those that the manifest names; none of a folder without one, such as the published cars."""
     return read_manifest(folder).held_out if (folder / "manifest.json").exists() else ()
-
-
-def ssim_of_views(
-    images: Float[Tensor, "views 3 height width"], true: Float[Tensor, "views 3 height width"]
-) -> Float[Tensor, " views"]:
-    """`maquette.metrics.ssim` of many images of one size at once, and three times as fast.
-
-    Windowed means are products with a band matrix from both sides; only windows that lie within the image count.
-
-    Raises:
-        InputError: images smaller than the window.
-    """
-    rows, columns = (_windows(side) for side in images.shape[-2:])
-
-    def mean(values: Tensor) -> Tensor:
-        return rows @ values @ columns.T
-
-    mean_a, mean_b = mean(images), mean(true)
-    variance = mean(images.square()) - mean_a.square() + mean(true.square()) - mean_b.square()
-    covariance = mean(images * true) - mean_a * mean_b
-    alike = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
-    return (alike / ((mean_a.square() + mean_b.square() + 1e-4) * (variance + 9e-4))).mean((1, 2, 3))
 
 
 def views_of_splat(gaussians: Gaussians, cameras: Sequence[Camera]) -> list[RenderOutput]:
@@ -259,12 +236,3 @@ def find_lpips() -> tuple[Lpips | None, str]:
         return float(torch.cat([network(a * 2 - 1, b * 2 - 1).flatten() for a, b in pairs]).mean())
 
     return distance, ""
-
-
-def _windows(side: int) -> Float[Tensor, "windows side"]:
-    """A row for every window within the image: its Gaussian weights."""
-    if side <= 2 * _REACH:
-        raise InputError(f"SSIM: an image {side} px wide or high; it must be wider than the window's {2 * _REACH + 1}")
-    offset = torch.arange(side) - (torch.arange(side - 2 * _REACH) + _REACH)[:, None]
-    weight = torch.exp(-offset.double().square() / (2 * _SIGMA**2)) * (offset.abs() <= _REACH)
-    return (weight / weight.sum(1, keepdim=True)).float()

@@ -1,9 +1,7 @@
 """GSN as the benches know it: its weights as methods of the protocol, the splats it is measured against, its turns."""
 
 import math
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
@@ -11,9 +9,9 @@ from statistics import fmean
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from novel_views import Method, Trial, images_of_splat
 from torch import Tensor
 
-from maquette.bench.views import Method, Trial, images_of_splat
 from maquette.errors import InputError
 from maquette.gaussians.chamfer import Cloud, extended_chamfer
 from maquette.geometry.rotation import quaternion_to_matrix
@@ -53,20 +51,6 @@ class TurnErrors:
     true_db: float
     ignored_ecd: float
     ignored_db: float
-
-
-def run_bench(run: Callable[[Path], int]) -> int:
-    """Run a bench on at most two threads, with a folder for what it makes; returns what it returns.
-
-    What is missing or doesn't fit is told in one line on stderr, and 2 is returned.
-    """
-    torch.set_num_threads(min(torch.get_num_threads(), 2))
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            return run(Path(folder))
-        except InputError as error:
-            print(error, file=sys.stderr)
-            return 2
 
 
 def load_gsn(weights: str | Path, data: Views | None = None) -> GSN:

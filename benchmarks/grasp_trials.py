@@ -20,8 +20,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
+from grasp_objects import Target, centroid
 
-from maquette.bench.grasp_objects import Target, centroid
 from maquette.errors import InputError
 from maquette.methods.grasp.gripper import Gripper
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from maquette import metrics
-from maquette.bench.datasets import Sample
-from maquette.bench.evaluate import SetResult
+from maquette.bench.normals.datasets import Sample
+from maquette.bench.normals.evaluate import SetResult
 from maquette.io.images import to_srgb8
 from maquette.types import NormalMap
 
@@ -44,7 +44,7 @@ def calibration_plot(found: dict[str, Any], title: str) -> Image.Image:
     """Reliability on the left, sparsification on the right.
 
     Args:
-        found: one method's entry of `maquette.bench.report.calibrations`.
+        found: one method's entry of `maquette.bench.normals.report.calibrations`.
         title: goes above.
     """
     honest, curve = found["reliability"], found["sparsification"]

@@ -13,7 +13,7 @@ from maquette.io.images import write_exr
 
 pytest.importorskip("mitsuba", reason="path tracing needs the extra [render]")
 
-from maquette.bench.pathtrace import Render, render_scene
+from maquette.bench.normals.pathtrace import Render, render_scene
 
 
 @pytest.fixture(scope="module")

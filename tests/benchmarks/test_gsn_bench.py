@@ -3,11 +3,11 @@
 import math
 from pathlib import Path
 
+import gsn_bench as gsn
 import pytest
 import torch
+from novel_views import Trial, images_of_splat
 
-from maquette.bench import gsn
-from maquette.bench.views import Trial, images_of_splat
 from maquette.errors import InputError
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import GSN, PRESETS, Splats, camera_of

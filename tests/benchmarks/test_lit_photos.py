@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
+import lit_photos as lit
 import numpy as np
 import pytest
 import torch
-
-from maquette.bench import lit
-from maquette.bench.datasets import Sample
-from maquette.bench.lit import (
+from lit_photos import (
     LitSample,
     lit_samples,
     relighting_error,
@@ -16,6 +14,8 @@ from maquette.bench.lit import (
     relit_splat_error,
     unchanged_error,
 )
+
+from maquette.bench.normals.datasets import Sample
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.methods.clone.surface import camera_of, gaussians_of, start
@@ -115,7 +115,7 @@ def test_renders_under_known_lights_obey_lambert(tmp_path):
     pytest.importorskip("mitsuba")
     import trimesh
 
-    from maquette.bench.pathtrace import render_lights
+    from maquette.bench.normals.pathtrace import render_lights
 
     solid = trimesh.creation.icosphere(subdivisions=4)
     lights = np.array([[0.6, 0.0, 0.8], [0.0, 0.6, 0.8]])

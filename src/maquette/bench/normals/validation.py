@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from maquette.bench.datasets import Sample, cached_render, read_as, traced_sample
-from maquette.bench.pathtrace import Render, renderer_version
-from maquette.bench.reliefs import KINDS
-from maquette.bench.textured import FORMAT, read_surfaces, render_relief, render_textured
+from maquette.bench.normals.datasets import Sample, cached_render, read_as, traced_sample
+from maquette.bench.normals.pathtrace import Render, renderer_version
+from maquette.bench.normals.reliefs import KINDS
+from maquette.bench.normals.textured import FORMAT, read_surfaces, render_relief, render_textured
 from maquette.io.decode import read_pixels
 
 VIEWS = 4

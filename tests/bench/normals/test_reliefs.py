@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maquette.bench.reliefs import KINDS, brick_cells, normals_of, relief, slopes
+from maquette.bench.normals.reliefs import KINDS, brick_cells, normals_of, relief, slopes
 
 SIDE = 96
 

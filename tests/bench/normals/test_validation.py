@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from maquette.app.cli import bench as verb
-from maquette.bench import validation as module
-from maquette.bench.datasets import Sample
-from maquette.bench.sets import SETS
+from maquette.bench.normals import validation as module
+from maquette.bench.normals.datasets import Sample
+from maquette.bench.normals.sets import SETS
 from maquette.io.decode import read_pixels
 from maquette.types import NormalMap, Photo
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from maquette.app.cli import bench as verb
-from maquette.bench import pictures, report
-from maquette.bench.datasets import Sample
-from maquette.bench.evaluate import SetResult, evaluate, score
+from maquette.bench.normals import pictures, report
+from maquette.bench.normals.datasets import Sample
+from maquette.bench.normals.evaluate import SetResult, evaluate, score
 from maquette.errors import InputError
 from maquette.methods.baselines import flat
 from maquette.types import NormalMap, Photo
@@ -118,7 +118,7 @@ def test_the_verb_with_nothing_to_measure_says_so_and_fails(tmp_path, capsys):
 
 
 def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
-    from maquette.bench import sets
+    from maquette.bench.normals import sets
 
     monkeypatch.setitem(sets.SETS, "luces", lambda data, cache: iter([sample("a", "1", 25)]))
     rendered = []
@@ -137,7 +137,7 @@ def test_the_verb_saves_what_it_prints(tmp_path, capsys, monkeypatch):
 
 
 def test_an_output_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
-    from maquette.bench import sets
+    from maquette.bench.normals import sets
 
     def work(*_):
         raise AssertionError("the work began")

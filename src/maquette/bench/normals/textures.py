@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.bench.datasets import Sample, require_folder
-from maquette.bench.reliefs import brick_cells, noise, normals_of, relief
+from maquette.bench.normals.datasets import Sample, require_folder
+from maquette.bench.normals.reliefs import brick_cells, noise, normals_of, relief
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.decode import read_pixels

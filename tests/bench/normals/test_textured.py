@@ -9,8 +9,8 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from maquette import metrics
-from maquette.bench import textured
-from maquette.bench.textured import Surface, read_surfaces, render_relief, render_textured
+from maquette.bench.normals import textured
+from maquette.bench.normals.textured import Surface, read_surfaces, render_relief, render_textured
 from maquette.io.images import write_exr
 
 

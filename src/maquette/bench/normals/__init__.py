@@ -1,0 +1,1 @@
+"""Photos with true normals, scores on them, tables and pictures of the scores."""
