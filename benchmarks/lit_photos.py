@@ -22,7 +22,7 @@ from maquette.bench.normals.datasets import (
     diligent_photos,
     luces,
     read_as,
-    read_mesh,
+    read_triangles,
 )
 from maquette.bench.normals.pathtrace import render_lights, renderer_version
 from maquette.errors import InputError
@@ -173,7 +173,7 @@ def _scan(mesh: Path, seed: int, cache: Path) -> LitSample:
             warnings.warn(f"{error}; it is made again", stacklevel=2)
     directions = _directions()
     if found is None:
-        found = render_lights(*read_as(mesh, read_mesh), directions.numpy(), seed)
+        found = render_lights(*read_triangles(mesh), directions.numpy(), seed)
         with atomic_path(path) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file, photos=found[0].numpy(), normals=found[1].normals.numpy(), mask=found[1].mask.numpy()

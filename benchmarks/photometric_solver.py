@@ -30,12 +30,12 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.images import read_mask, read_photo
-from maquette.io.lights import Lights, read_lights
+from maquette.io.lights import read_lights
 from maquette.methods.photometric import circle_of_mask, photometric_stereo, sphere_normals
 from maquette.metrics import angle_between_deg
 from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import Solver, solve_shading
-from maquette.types import Photo
+from maquette.types import Lights, Photo
 
 SOLVERS: tuple[Solver, ...] = ("least-squares", "paper", "robust")
 OBJECTS = ("ball", "bear")

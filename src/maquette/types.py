@@ -5,10 +5,11 @@ that faces the camera has normal (0, 0, 1). Image row 0 is the top row, pixel ce
 are linear. Other frames and sRGB exist only in `maquette.io`.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, TypeVar
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from maquette.errors import InputError
@@ -16,8 +17,24 @@ from maquette.errors import InputError
 SH_COUNTS = (1, 4, 9, 16, 25)  # coefficients of the spherical harmonics up to degree 0 to 4
 
 
+_T = TypeVar("_T", bound="Tensors")
+
+
 @dataclass(frozen=True)
-class Photo:
+class Tensors:
+    """A dataclass whose tensors move between devices together."""
+
+    def to(self: _T, device: torch.device | str) -> _T:
+        """The same on a device; tensors that are there already aren't copied."""
+        return replace(self, **{field.name: _moved(getattr(self, field.name), device) for field in fields(self)})
+
+    def cpu(self: _T) -> _T:
+        """The same on the CPU."""
+        return self.to("cpu")
+
+
+@dataclass(frozen=True)
+class Photo(Tensors):
     """A photograph, linear colour, with an optional mask of the object.
 
     Attributes:
@@ -45,7 +62,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class NormalMap:
+class NormalMap(Tensors):
     """Unit surface normals in the camera frame, where the mask is true; zero elsewhere.
 
     Attributes:
@@ -60,7 +77,7 @@ class NormalMap:
 
 
 @dataclass(frozen=True)
-class Camera:
+class Camera(Tensors):
     """A pinhole or orthographic camera.
 
     Attributes:
@@ -81,7 +98,119 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Gaussians:
+class View(Tensors):
+    """A photo and the camera that took it.
+
+    Attributes:
+        photo: as large as the camera's image.
+        camera: in the world of its scene.
+    """
+
+    photo: Photo
+    camera: Camera
+
+    def __post_init__(self) -> None:
+        if self.photo.rgb.shape[:2] != (self.camera.height, self.camera.width):
+            raise InputError(
+                f"{self.photo.name}: the photo is {_size(self.photo.rgb)}, its camera's image"
+                f" {self.camera.width}x{self.camera.height}; they must agree"
+            )
+
+
+@dataclass(frozen=True)
+class Scene(Tensors):
+    """Photos of one thing from several sides, in one world.
+
+    Attributes:
+        views: at least one.
+        bounds: lowest and highest corner of the box that holds the object; world.
+        world_to_unit: similarity that puts the object into the unit ball about the origin.
+    """
+
+    views: tuple[View, ...]
+    bounds: Float[Tensor, "2 3"]
+    world_to_unit: Float[Tensor, "4 4"]
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise InputError("a scene needs at least one view")
+
+
+@dataclass(frozen=True)
+class Lights(Tensors):
+    """The distant lights of some photos, one each, in the photos' order.
+
+    Attributes:
+        directions: unit vectors from the surface to the light: x right, y up, z towards the viewer.
+        intensities: of each light in red, green and blue, in units of the file's choice; one, where nobody said.
+        source: where they come from, for messages.
+        named: the rows were matched to the photos by name, not by order.
+    """
+
+    directions: Float[Tensor, "frames 3"]
+    intensities: Float[Tensor, "frames 3"]
+    source: str = "lights"
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Depth(Tensors):
+    """Depth along the camera's -z, as far as normals tell it.
+
+    Normals don't tell how far apart two pieces lie that don't touch. A piece is a 4-connected part of the
+    mask. Without anchors, the mean depth of each piece is 0 if the camera is orthographic, and the geometric
+    mean of each is 1 if it is a pinhole: its scale, too, is free. A piece without an anchor among pieces that
+    have one takes the mean of those.
+
+    Attributes:
+        depth: float64, scene units of the camera (pixels if none was given); zero outside the mask.
+        mask: where there is a depth.
+        piece: number of the piece from 0, in order of their first pixels; -1 outside the mask.
+        rounds: of reweighting.
+        settled: whether the energy stayed before the rounds ran out.
+    """
+
+    depth: Float[Tensor, "height width"]
+    mask: Bool[Tensor, "height width"]
+    piece: Int[Tensor, "height width"]
+    rounds: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Mesh(Tensors):
+    """Triangles, and what is known of their vertices.
+
+    A vertex has one normal, one place in the texture and one colour. Where the two sides of an edge differ in one of
+    them, its ends are in the list twice, as in files; `maquette.geometry.mesh.weld` joins equal places.
+
+    Attributes:
+        vertices: x right, y up, z towards the viewer, or as the file has them; scene units.
+        faces: three vertices each, counter-clockwise seen from outside.
+        normals: unit, outward, if known.
+        uv: place in the texture, which repeats: 0 is its left and bottom border, 1 its right and top.
+        colors: linear; they multiply the texture.
+        textures: pictures, 8-bit sRGB: what files hold.
+        texture_index: number of each face's texture, -1 for none; None stands for 0 everywhere.
+        unit_mm: how many millimetres a unit is; None if the mesh has no size.
+    """
+
+    vertices: Float[Tensor, "vertices 3"]
+    faces: Int[Tensor, "faces 3"]
+    normals: Float[Tensor, "vertices 3"] | None = None
+    uv: Float[Tensor, "vertices 2"] | None = None
+    colors: Float[Tensor, "vertices 3"] | None = None
+    textures: tuple[UInt8[Tensor, "_ _ 3"], ...] = ()
+    texture_index: Int[Tensor, " faces"] | None = None
+    unit_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.textures and self.uv is None:
+            raise InputError("Mesh: textures is given without uv; a texture needs a place for every vertex")
+
+
+@dataclass(frozen=True)
+class Gaussians(Tensors):
     """Anisotropic 3D Gaussians with activated values: scales are lengths, opacities shares.
 
     Seen along the unit direction d, from the camera to the mean, a Gaussian's colour is
@@ -128,7 +257,7 @@ class Gaussians:
 
 
 @dataclass(frozen=True)
-class RenderOutput:
+class RenderOutput(Tensors):
     """What a camera sees of Gaussians; w_i is the share of a pixel's light that the Gaussian i sends.
 
     Attributes:
@@ -152,6 +281,12 @@ class RenderOutput:
     distortion: Float[Tensor, "height width"]
     mean_px: Float[Tensor, "n 2"]
     visible: Bool[Tensor, " n"]
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor | Tensors):
+        return value.to(device)
+    return tuple(_moved(item, device) for item in value) if isinstance(value, tuple) else value
 
 
 def _size(image: Tensor) -> str:

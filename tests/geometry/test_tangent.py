@@ -8,17 +8,22 @@ from hypothesis import strategies as st
 
 from maquette.errors import InputError
 from maquette.geometry.tangent import (
-    TexturedSurface,
     object_to_tangent,
     tangent_basis,
     tangent_to_object,
     texture_basis,
 )
+from maquette.types import Mesh
 
 SIZE = 32
 
 
-def sheet(position, normal, count: int = 64, mirror: bool = False) -> TexturedSurface:
+def textured(vertices, normals, uv, faces) -> Mesh:
+    vertices, normals, uv, faces = (torch.as_tensor(array) for array in (vertices, normals, uv, faces))
+    return Mesh(vertices, faces, normals, uv)
+
+
+def sheet(position, normal, count: int = 64, mirror: bool = False) -> Mesh:
     """The unit square of textures on a parametric surface, as a grid of triangles."""
     axis = np.linspace(0, 1, count + 1)
     u, v = (a.ravel() for a in np.meshgrid(axis, axis))
@@ -26,10 +31,10 @@ def sheet(position, normal, count: int = 64, mirror: bool = False) -> TexturedSu
     a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
     faces = np.concatenate([np.stack([a, b, d], -1), np.stack([a, d, c], -1)])
     uv = np.stack([1 - u if mirror else u, v], -1)
-    return TexturedSurface(position(u, v), normal(u, v), uv, faces)
+    return textured(position(u, v), normal(u, v), uv, faces)
 
 
-def floor(mirror: bool = False) -> TexturedSurface:
+def floor(mirror: bool = False) -> Mesh:
     """y up, u along x, v away from a viewer who stands at +z."""
     return sheet(
         lambda u, v: np.stack([u, 0 * u, -v], -1), lambda u, v: np.stack([0 * u, 0 * u + 1, 0 * u], -1), 2, mirror
@@ -44,7 +49,7 @@ def torus_frame(u, v):
     return t, np.cross(n, t), n
 
 
-def torus(count: int = 64) -> TexturedSurface:
+def torus(count: int = 64) -> Mesh:
     def position(u, v):
         a = 2 * np.pi * u
         centre = np.stack([np.cos(a), np.sin(a), 0 * a], -1)
@@ -134,16 +139,21 @@ def test_what_tiles_still_does(torus_basis):
 
 def test_a_texture_that_repeats_is_that_of_one_tile():
     once = torus(12)
-    twice = TexturedSurface(once.vertices, once.normals, once.uv + [3.0, -2.0], once.faces)
+    twice = textured(once.vertices, once.normals, once.uv + torch.tensor([3.0, -2.0]), once.faces)
     assert torch.allclose(texture_basis(twice, SIZE, SIZE), texture_basis(once, SIZE, SIZE))
 
 
 def test_gutters_get_the_nearest_basis_over_the_border_too():
-    whole = floor()
-    chart = TexturedSurface(whole.vertices, whole.normals, whole.uv * [0.25, 1.0], whole.faces)
+    whole, narrow, aside = floor(), torch.tensor([0.25, 1.0]), torch.tensor([0.5, 0])
+    chart = textured(whole.vertices, whole.normals, whole.uv * narrow, whole.faces)
     turned = np.stack([0 * whole.uv[:, 0], whole.uv[:, 1], whole.uv[:, 0]], -1)
-    other = TexturedSurface(turned, np.tile([-1.0, 0, 0], (9, 1)), whole.uv * [0.25, 1.0] + [0.5, 0], whole.faces)
-    both = TexturedSurface(
+    other = textured(
+        turned,
+        np.tile([-1.0, 0, 0], (9, 1)),
+        whole.uv * narrow + aside,
+        whole.faces,
+    )
+    both = textured(
         np.concatenate([chart.vertices, other.vertices]),
         np.concatenate([chart.normals, other.normals]),
         np.concatenate([chart.uv, other.uv]),
@@ -160,8 +170,8 @@ def test_gutters_get_the_nearest_basis_over_the_border_too():
 def test_what_cannot_have_a_basis():
     whole = floor()
     with pytest.raises(InputError, match="covers no texel"):
-        texture_basis(TexturedSurface(whole.vertices, whole.normals, whole.uv * 0, whole.faces), 16, 16)
+        texture_basis(textured(whole.vertices, whole.normals, whole.uv * 0, whole.faces), 16, 16)
     with pytest.raises(InputError, match="without a tangent"):
-        texture_basis(TexturedSurface(whole.vertices, whole.normals * 0, whole.uv, whole.faces), 16, 16)
+        texture_basis(textured(whole.vertices, whole.normals * 0, whole.uv, whole.faces), 16, 16)
     with pytest.raises(InputError, match="repeats the texture"):
-        texture_basis(TexturedSurface(whole.vertices, whole.normals, whole.uv * 1e4, whole.faces), 16, 16)
+        texture_basis(textured(whole.vertices, whole.normals, whole.uv * 1e4, whole.faces), 16, 16)

@@ -10,19 +10,22 @@ import trimesh
 from PIL import Image
 
 from maquette.errors import InputError
-from maquette.geometry.mesh import Mesh
 from maquette.io.height_maps import write_height_map
-from maquette.io.images import read_photo
-from maquette.io.meshes import SUFFIXES, write_mesh
+from maquette.io.images import read_photo, to_srgb8
+from maquette.io.meshes import READ_SUFFIXES, SUFFIXES, read_mesh, write_mesh
+from maquette.types import Mesh
 
 
-def quad(unit_mm=None) -> Mesh:
+def quad(unit_mm=None, picture=None) -> Mesh:
     """A square, its left upper corner the picture's; normals lean to where the corners are."""
     vertices = np.array([[-20.0, 15, 1], [20, 15, 2], [-20, -15, 3], [20, -15, 4]])
     normals = vertices * (0.02, 0.02, 0) + (0, 0, 1)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     uv = np.array([[0.0, 1], [1, 1], [0, 0], [1, 0]])
-    return Mesh(vertices, np.array([[0, 2, 3], [0, 3, 1]]), normals, uv, unit_mm)
+    faces = torch.tensor([[0, 2, 3], [0, 3, 1]])
+    textures = () if picture is None else (to_srgb8(picture),)
+    vertices, normals, uv = (torch.from_numpy(array) for array in (vertices, normals, uv))
+    return Mesh(vertices, faces, normals, uv, textures=textures, unit_mm=unit_mm)
 
 
 def corners() -> torch.Tensor:
@@ -34,8 +37,8 @@ def corners() -> torch.Tensor:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("unit_mm", [None, 1.0])
 def test_what_is_written_is_what_is_read(tmp_path, suffix, unit_mm):
-    mesh = quad(unit_mm)
-    files = write_mesh(tmp_path / f"a b{suffix}", mesh, corners())
+    mesh = quad(unit_mm, corners())
+    files = write_mesh(tmp_path / f"a b{suffix}", mesh)
     assert sorted(path.name for path in files) == sorted(path.name for path in tmp_path.iterdir())
     assert files[0] == tmp_path / f"a b{suffix}"
     loaded = trimesh.load(files[0], process=False)
@@ -54,8 +57,42 @@ def test_what_is_written_is_what_is_read(tmp_path, suffix, unit_mm):
         assert read.visual.vertex_colors[:, :3].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
 
 
+@pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s in READ_SUFFIXES])
+def test_a_mesh_comes_back_as_itself(tmp_path, suffix):
+    mesh = quad(picture=corners())
+    read = read_mesh(write_mesh(tmp_path / f"a{suffix}", mesh)[0])
+    assert torch.allclose(read.vertices[read.faces], mesh.vertices[mesh.faces], atol=1e-5)
+    if suffix == ".stl":
+        return
+    assert torch.allclose(read.normals[read.faces], mesh.normals[mesh.faces], atol=1e-5)
+    if suffix == ".ply":
+        white = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]], dtype=torch.float64)
+        assert torch.allclose(read.colors[read.faces], white[mesh.faces])
+        return
+    assert torch.allclose(read.uv[read.faces], mesh.uv[mesh.faces], atol=1e-6)
+    assert torch.equal(read.textures[0], mesh.textures[0])
+
+
+def test_what_a_mesh_lacks_is_not_written(tmp_path):
+    bare = Mesh(quad().vertices, quad().faces)
+    for suffix in SUFFIXES:
+        read = read_mesh(write_mesh(tmp_path / f"a{suffix}", bare)[0])
+        assert torch.allclose(read.vertices[read.faces], bare.vertices[bare.faces], atol=1e-5)
+        assert (read.uv, read.textures) == (None, ())
+    colored = Mesh(bare.vertices, bare.faces, colors=torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]]))
+    assert torch.equal(read_mesh(write_mesh(tmp_path / "b.ply", colored)[0]).colors.float(), colored.colors)
+
+
+def test_one_texture_is_written(tmp_path):
+    one = quad(picture=corners())
+    with pytest.raises(InputError, match=r"b\.glb: the mesh has 2 textures; one at most"):
+        write_mesh(tmp_path / "b.glb", Mesh(one.vertices, one.faces, uv=one.uv, textures=2 * one.textures))
+    with pytest.raises(InputError, match="textures is given without uv"):
+        Mesh(one.vertices, one.faces, textures=one.textures)
+
+
 def test_gltf_coordinates_have_their_origin_at_the_top_and_the_picture_inside(tmp_path):
-    write_mesh(tmp_path / "a.glb", quad(), corners())
+    write_mesh(tmp_path / "a.glb", quad(picture=corners()))
     content = (tmp_path / "a.glb").read_bytes()
     length = struct.unpack("<I", content[12:16])[0]
     header = json.loads(content[20 : 20 + length])
@@ -70,7 +107,7 @@ def test_gltf_coordinates_have_their_origin_at_the_top_and_the_picture_inside(tm
 
 
 def test_an_obj_names_its_picture_and_material(tmp_path):
-    write_mesh(tmp_path / "my cup.obj", quad(), corners())
+    write_mesh(tmp_path / "my cup.obj", quad(picture=corners()))
     assert "mtllib my_cup.mtl" in (tmp_path / "my cup.obj").read_text()
     material = (tmp_path / "my_cup.mtl").read_text()
     assert "map_Kd my_cup.texture.png" in material
@@ -90,7 +127,7 @@ def test_bad_names_and_folders_leave_nothing(tmp_path):
     (tmp_path / "file").touch()
     for suffix in SUFFIXES:
         with pytest.raises(InputError, match="cannot write"):
-            write_mesh(tmp_path / "file" / f"a{suffix}", quad(), corners())
+            write_mesh(tmp_path / "file" / f"a{suffix}", quad(picture=corners()))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

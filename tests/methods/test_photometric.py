@@ -8,7 +8,6 @@ import torch
 from maquette.errors import InputError
 from maquette.geometry.directional import concentration_from_angle, expected_angle
 from maquette.io.images import read_mask
-from maquette.io.lights import Lights
 from maquette.methods.photometric import (
     Circle,
     circle_of_mask,
@@ -19,7 +18,7 @@ from maquette.methods.photometric import (
     sphere_normals,
 )
 from maquette.metrics import angle_between_deg
-from maquette.types import Photo
+from maquette.types import Lights, Photo
 
 SIZE = 96
 CIRCLE = Circle(45.0, 50.0, 40.0)

@@ -1,5 +1,7 @@
 """Meshes of reliefs: watertight whatever the mask, to the millimetre, with the normals they were made from."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import trimesh
 
 from maquette.errors import InputError
 from maquette.geometry.integrate import integrate
-from maquette.methods.relief import heights_px, solid, surface
+from maquette.methods import relief
+from maquette.methods.relief import heights_px
 from maquette.types import Camera, NormalMap
 
 SIDE = 48
@@ -20,6 +23,20 @@ def ball(mask) -> NormalMap:
     z = np.sqrt(np.maximum(RADIUS**2 - X**2 - Y**2, 0))
     vectors = np.stack([X, -Y, z], -1) / RADIUS
     return NormalMap(torch.from_numpy(vectors * mask[..., None]), torch.from_numpy(mask))
+
+
+def arrays(mesh):
+    """The mesh's tensors as arrays."""
+    vertices, faces, normals, uv = (x.numpy() for x in (mesh.vertices, mesh.faces, mesh.normals, mesh.uv))
+    return SimpleNamespace(vertices=vertices, faces=faces, normals=normals, uv=uv, unit_mm=mesh.unit_mm)
+
+
+def solid(*arguments, **options):
+    return arrays(relief.solid(*arguments, **options))
+
+
+def surface(*arguments):
+    return arrays(relief.surface(*arguments))
 
 
 def masks() -> dict[str, np.ndarray]:

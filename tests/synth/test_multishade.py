@@ -9,8 +9,8 @@ import pytest
 import torch
 import trimesh
 
+from maquette.io.meshes import read_mesh
 from maquette.io.normal_maps import read_normal_map
-from maquette.io.textured_meshes import read_textured_mesh
 from maquette.render.gbuffer import DISTANT, View
 from maquette.shading.rigs import ring_lights
 from maquette.synth import dataset
@@ -55,7 +55,7 @@ def mesh_spec(**options) -> MultiShadeSpec:
 
 def read(tmp_path, mesh: trimesh.Trimesh):
     mesh.export(tmp_path / "it.ply")
-    return read_textured_mesh(tmp_path / "it.ply")
+    return read_mesh(tmp_path / "it.ply")
 
 
 def ball_surfaces(px: int) -> Surfaces:

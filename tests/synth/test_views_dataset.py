@@ -13,7 +13,7 @@ from maquette.errors import InputError
 from maquette.geometry.camera import project
 from maquette.geometry.field import BOX, SPHERE
 from maquette.geometry.field_points import evaluate_at
-from maquette.io.textured_meshes import read_textured_mesh
+from maquette.io.meshes import read_mesh
 from maquette.synth.categories import CATEGORIES, sample_thing
 from maquette.synth.multiview import making
 from maquette.synth.multiview.cameras import (
@@ -167,7 +167,7 @@ def test_normals_are_those_of_the_balls_in_each_camera_s_frame(balls_seen):
 
 
 def test_up_in_a_mesh_is_up_in_pictures_and_z_in_the_files(three_balls):
-    placed = place_mesh(read_textured_mesh(three_balls), PX)
+    placed = place_mesh(read_mesh(three_balls), PX)
     rgb, _, coverage = draw(placed, look_at_origin(np.array([[0, -1.3, 0]]))[0], PX)
     # From -y, which is the mesh's +z: red to the right, green above, blue nearest, on white.
     excess = [rgb[..., k].astype(int) - rgb[..., [c for c in range(3) if c != k]].max(-1) for k in range(3)]
@@ -181,7 +181,7 @@ def test_up_in_a_mesh_is_up_in_pictures_and_z_in_the_files(three_balls):
 
 def test_a_point_has_one_colour_whoever_looks_at_it(three_balls):
     """Two cameras, one point of the red ball: the same light, for the suns are fixed to the object."""
-    placed = place_mesh(read_textured_mesh(three_balls), PX)
+    placed = place_mesh(read_mesh(three_balls), PX)
     centres, radius = balls_in_world()
     point = centres[0] + radius * np.array([0.8, -0.6, 0.0])
     colours = []

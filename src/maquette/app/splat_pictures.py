@@ -1,7 +1,7 @@
 """Pictures of Gaussians for people: what a camera sees of them, as a file or as the frames of a film."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,13 +26,6 @@ _COVERED = 0.5  # of a pixel, for it to have a normal and a depth
 _SIGMAS = 2.0  # how far a Gaussian is taken to reach, to frame it
 _NEAR_SHARE = 0.01  # of the extent: nearer than this to the camera, nothing is drawn
 _NEAR = 0.01
-
-
-def on_device(gaussians: Gaussians, device: str) -> Gaussians:
-    """The same Gaussians, all of their tensors on one device."""
-    tensors = {field.name: getattr(gaussians, field.name) for field in fields(gaussians)}
-    moved = {name: value.to(device) for name, value in tensors.items() if isinstance(value, Tensor)}
-    return replace(gaussians, **moved)
 
 
 def extent(gaussians: Gaussians) -> tuple[Float[Tensor, "3"], Float[Tensor, "3"]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float
 
 from maquette.app.cli.inputs import SPLAT_SUFFIXES
@@ -22,6 +21,7 @@ from maquette.geometry.integrate import integrate
 from maquette.geometry.sh import DC
 from maquette.geometry.viewpoints import facing
 from maquette.io.decode import require_file
+from maquette.io.meshes import READ_SUFFIXES, load_scene, placed, readable
 from maquette.io.normal_maps import Convention, read_normal_map
 from maquette.io.splats.colors import to_srgb
 from maquette.io.splats.files import read_splats
@@ -33,7 +33,6 @@ from maquette.types import Gaussians
 if TYPE_CHECKING:
     import viser
 
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".off", ".ply")
 HOST = "127.0.0.1"
 _MOST_SPLATS = 1_000_000  # 32 bytes each to the browser, which sorts them for every view
 _RELIEF_PX = 384
@@ -72,7 +71,7 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
     suffix = path.suffix.lower()
     if suffix in SPLAT_SUFFIXES and (suffix != ".ply" or _holds_gaussians(path)):
         return _splats(read_splats(path, axes), path)
-    return _mesh(path) if suffix in MESH_SUFFIXES else _relief(path, convention)
+    return _mesh(path) if suffix in READ_SUFFIXES else _relief(path, convention)
 
 
 def serve(shown: Shown, port: int) -> "viser.ViserServer":
@@ -148,21 +147,17 @@ def _splats(gaussians: Gaussians, path: Path) -> Shown:
 
 
 def _mesh(path: Path) -> Shown:
-    require_file(path)
-    try:
-        with warnings.catch_warnings():  # of what is refused below
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(path)
-            meshes = [mesh for mesh in scene.geometry.values() if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces)]
-            bounds = np.asarray(scene.bounds if meshes else np.full((2, 3), np.nan), dtype=np.float64)
-            content = scene.export(file_type="glb", include_normals=True) if meshes else b""
-    except Exception as error:  # each of trimesh's readers raises what it likes
-        raise InputError(f"{path}: not a whole mesh of a kind that is read ({', '.join(MESH_SUFFIXES)})") from error
-    if not meshes:
+    """The file's whole scene, as it is: a browser knows more of materials than `maquette.types.Mesh` does."""
+    with readable(path), warnings.catch_warnings():  # of what is refused below
+        warnings.simplefilter("ignore")
+        scene = load_scene(path, process=True)
+        count = sum(len(mesh.faces) for mesh, _ in placed(scene))
+        bounds = np.asarray(scene.bounds if count else np.full((2, 3), np.nan), dtype=np.float64)
+        content = scene.export(file_type="glb", include_normals=True) if count else b""
+    if count == 0:
         raise InputError(f"{path}: holds no triangles")
     if not np.isfinite(bounds).all():
         raise InputError(f"{path}: holds NaN or infinite numbers")
-    count = sum(len(mesh.faces) for mesh in meshes)
     return Shown("mesh", count, bounds[0], bounds[1], lambda scene: scene.add_glb("/mesh", content))
 
 
@@ -170,7 +165,9 @@ def _relief(path: Path, convention: Convention) -> Shown:
     normal_map = shrink_normals(read_normal_map(path, convention), _RELIEF_PX)
     mesh = surface(integrate(normal_map), normal_map)
 
-    def put(scene: Any) -> object:
-        return scene.add_mesh_simple("/relief", mesh.vertices, mesh.faces, color=_CLAY, side="double")
+    vertices, faces = mesh.vertices.numpy(), mesh.faces.numpy()
 
-    return Shown("normals", len(mesh.faces), mesh.vertices.min(0), mesh.vertices.max(0), put)
+    def put(scene: Any) -> object:
+        return scene.add_mesh_simple("/relief", vertices, faces, color=_CLAY, side="double")
+
+    return Shown("normals", len(faces), vertices.min(0), vertices.max(0), put)

@@ -12,45 +12,19 @@ point gives, with the focal length f,
 so that q counts in pixels in both cases. `maquette.geometry.bilateral` solves for q.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.bilateral import Problem, reweighted
 from maquette.geometry.camera import image_plane
-from maquette.types import Camera, NormalMap
+from maquette.types import Camera, Depth, NormalMap
 
 # A pixel that nobody trusts still counts this much: what surrounds it decides, but it falls nowhere.
 _SMALLEST_CONFIDENCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Depth:
-    """Depth along the camera's -z, as far as normals tell it.
-
-    Normals don't tell how far apart two pieces lie that don't touch. A piece is a 4-connected part of the
-    mask. Without anchors, the mean depth of each piece is 0 if the camera is orthographic, and the geometric
-    mean of each is 1 if it is a pinhole: its scale, too, is free. A piece without an anchor among pieces that
-    have one takes the mean of those.
-
-    Attributes:
-        depth: float64, scene units of the camera (pixels if none was given); zero outside the mask.
-        mask: where there is a depth.
-        piece: number of the piece from 0, in order of their first pixels; -1 outside the mask.
-        rounds: of reweighting.
-        settled: whether the energy stayed before the rounds ran out.
-    """
-
-    depth: Float[Tensor, "height width"]
-    mask: Bool[Tensor, "height width"]
-    piece: Int[Tensor, "height width"]
-    rounds: int
-    settled: bool
 
 
 def pixel_camera(width: int, height: int) -> Camera:

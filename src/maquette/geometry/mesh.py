@@ -1,25 +1,28 @@
-"""Triangle meshes."""
+"""Triangle meshes: places that stand twice joined, and normals of vertices."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
+import torch
+import trimesh
 from jaxtyping import Float, Int
 
+from maquette.types import Mesh
 
-@dataclass(frozen=True)
-class Mesh:
-    """Triangles with a normal, and a place in a picture, at every vertex.
 
-    Attributes:
-        vertices: x right, y up, z towards the viewer.
-        faces: three vertices each, counter-clockwise seen from outside.
-        normals: unit, outward.
-        uv: place in the picture: 0 is its left and bottom border, 1 its right and top.
-        unit_mm: how many millimetres a unit is; None if the mesh has no size.
+def weld(mesh: Mesh) -> tuple[Float[np.ndarray, "places 3"], Int[np.ndarray, "faces 3"]]:
+    """Vertices and faces in which equal places are one vertex.
+
+    Files split vertices where colours or textures meet; what is to be smooth, or one piece, across needs them joined.
     """
+    places, index = np.unique(mesh.vertices.cpu().numpy(), axis=0, return_inverse=True)
+    return places, index.reshape(-1)[mesh.faces.cpu().numpy()]
 
-    vertices: Float[np.ndarray, "vertices 3"]
-    faces: Int[np.ndarray, "faces 3"]
-    normals: Float[np.ndarray, "vertices 3"]
-    uv: Float[np.ndarray, "vertices 2"]
-    unit_mm: float | None = None
+
+def with_normals(mesh: Mesh) -> Mesh:
+    """The same mesh; if it has no normals, those of the vertices are the means of their faces', weighted by angle."""
+    if mesh.normals is not None:
+        return mesh
+    built = trimesh.Trimesh(mesh.vertices.cpu().numpy(), mesh.faces.cpu().numpy(), process=False, validate=False)
+    normals = torch.from_numpy(np.array(built.vertex_normals)).to(mesh.vertices)
+    return replace(mesh, normals=normals)

@@ -10,36 +10,19 @@ A map in tangent space is (0, 0, 1) where the detail doesn't tilt the surface. W
 that texel alone: a texture that tiles still does.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from maquette.errors import InputError
+from maquette.geometry.mesh import with_normals
 from maquette.geometry.vectors import unit
+from maquette.types import Mesh
 
 _MOST_REPEATS = 64  # how often one face may repeat the texture: all of them are looked at
 _ON_EDGE = 1e-9  # of barycentric coordinates: texel centres on an edge that two faces share belong to the first
-
-
-@dataclass(frozen=True)
-class TexturedSurface:
-    """A triangle mesh with a place in the texture for every vertex.
-
-    Attributes:
-        vertices: in object space.
-        normals: unit, at the vertices.
-        uv: u to the right, v up; the texture repeats beyond 0..1.
-        faces: three vertices each, counter-clockwise as seen from outside.
-    """
-
-    vertices: Float[np.ndarray, "vertices 3"]
-    normals: Float[np.ndarray, "vertices 3"]
-    uv: Float[np.ndarray, "vertices 2"]
-    faces: Int[np.ndarray, "faces 3"]
 
 
 def tangent_basis(
@@ -73,7 +56,7 @@ def tangent_to_object(
     return torch.einsum("...ij,...j->...i", basis, normals)
 
 
-def texture_basis(surface: TexturedSurface, width: int, height: int) -> Float[Tensor, "height width 3 3"]:
+def texture_basis(mesh: Mesh, width: int, height: int) -> Float[Tensor, "height width 3 3"]:
     """The basis at every texel's centre of a texture on a mesh.
 
     N and T are interpolated between the vertices; T at a vertex is the mean over its faces, weighted by area,
@@ -81,19 +64,25 @@ def texture_basis(surface: TexturedSurface, width: int, height: int) -> Float[Te
     of the nearest that one does, over the border of the texture if that is nearer. Where faces overlap in the
     texture, the first counts.
 
+    Args:
+        mesh: with texture coordinates; in the space that the basis is asked in. Where it has no normals, they are the
+            means of the faces' around a vertex.
+        width, height: of the texture, in texels.
+
     Raises:
-        InputError: no face of the mesh covers a texel, one repeats the texture more than 64 times, or a texel has
-            no tangent.
+        InputError: the mesh has no texture coordinates or numbers that aren't finite, no face of it covers a texel, one
+            repeats the texture more than 64 times, or a texel has no tangent.
     """
-    along_u, mirrored = _vertex_tangents(surface)
+    vertices, vertex_normals, uv, faces = _arrays(mesh)
+    along_u, mirrored = _vertex_tangents(vertices, uv, faces)
     normals = np.zeros((height, width, 3))
     tangents = np.zeros((height, width, 3))
     mirror = np.zeros((height, width), bool)
     free = np.ones((height, width), bool)
     scale = np.array([width, height])
-    for face, flipped in zip(surface.faces, mirrored, strict=True):
+    for face, flipped in zip(faces, mirrored, strict=True):
         # in texels from the top-left corner, x right and y down
-        corners = np.stack([surface.uv[face][:, 0], 1 - surface.uv[face][:, 1]], -1) * scale
+        corners = np.stack([uv[face][:, 0], 1 - uv[face][:, 1]], -1) * scale
         if np.prod(np.ptp(corners, axis=0)) > _MOST_REPEATS * width * height:
             raise InputError(
                 f"a face of the mesh repeats the texture more than {_MOST_REPEATS} times; use a smaller part"
@@ -102,7 +91,7 @@ def texture_basis(surface: TexturedSurface, width: int, height: int) -> Float[Te
         rows, columns = rows % height, columns % width
         keep = free[rows, columns]
         rows, columns, weights = rows[keep], columns[keep], weights[keep]
-        normals[rows, columns] = weights @ surface.normals[face]
+        normals[rows, columns] = weights @ vertex_normals[face]
         tangents[rows, columns] = weights @ along_u[face, int(flipped)]
         mirror[rows, columns] = flipped
         free[rows, columns] = False
@@ -115,9 +104,21 @@ def texture_basis(surface: TexturedSurface, width: int, height: int) -> Float[Te
     return bases
 
 
-def _vertex_tangents(surface: TexturedSurface) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(mesh: Mesh) -> tuple[np.ndarray, ...]:
+    """Vertices, normals and texture coordinates as float64, and the faces."""
+    if mesh.uv is None:
+        raise InputError("the mesh has no texture coordinates; tangent space needs them")
+    mesh = with_normals(mesh).cpu()
+    assert mesh.normals is not None and mesh.uv is not None
+    vertices, normals, uv = (values.double().numpy() for values in (mesh.vertices, mesh.normals, mesh.uv))
+    if not all(np.isfinite(array).all() for array in (vertices, normals, uv)):
+        raise InputError("the mesh holds NaN or infinite numbers")
+    return vertices, normals, uv, mesh.faces.numpy()
+
+
+def _vertex_tangents(vertices: np.ndarray, uv: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where u grows at every vertex, for its faces that aren't mirrored and for those that are; which faces are."""
-    corners, uv = surface.vertices[surface.faces], surface.uv[surface.faces]
+    corners, uv = vertices[faces], uv[faces]
     edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     (du_1, dv_1), (du_2, dv_2) = (uv[:, 1] - uv[:, 0]).T, (uv[:, 2] - uv[:, 0]).T
     area = du_1 * dv_2 - du_2 * dv_1  # twice the face's area in the texture, negative if it is mirrored
@@ -127,9 +128,9 @@ def _vertex_tangents(surface: TexturedSurface) -> tuple[np.ndarray, np.ndarray]:
     length = np.linalg.norm(along, axis=-1, keepdims=True)
     size = np.linalg.norm(np.cross(edge_1, edge_2), axis=-1, keepdims=True)
     along = along / np.maximum(length, 1e-30) * size
-    sums = np.zeros((len(surface.vertices), 2, 3))
+    sums = np.zeros((len(vertices), 2, 3))
     for corner in range(3):
-        np.add.at(sums, (surface.faces[:, corner], mirrored.astype(int)), along)
+        np.add.at(sums, (faces[:, corner], mirrored.astype(int)), along)
     return sums, mirrored
 
 

@@ -10,7 +10,6 @@ of as many rows names its rows, and beside a `light_directions.txt`, a `light_in
 DiLiGenT's folders are read as they are.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,29 +19,13 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.frames import CameraFrame, camera_frame, inverse
 from maquette.io.decode import require_file
+from maquette.types import Lights
 
 _MOST_BYTES = 10_000_000
 _NAMES_FILE = "filenames.txt"
 _DIRECTIONS_FILE, _INTENSITIES_FILE = "light_directions.txt", "light_intensities.txt"
 
 Row = tuple[int, str | None, list[float]]  # line in the file, the photo's name, the numbers
-
-
-@dataclass(frozen=True)
-class Lights:
-    """The lights of some photos, one each, in the photos' order.
-
-    Attributes:
-        directions: unit vectors from the surface to the light: x right, y up, z towards the viewer.
-        intensities: of each light in red, green, blue, in units of the file's choice; one, where nobody said.
-        source: where they come from, for messages.
-        named: the rows were matched to the photos by name, not by order.
-    """
-
-    directions: Float[Tensor, "frames 3"]
-    intensities: Float[Tensor, "frames 3"]
-    source: str = "lights"
-    named: bool = False
 
 
 def read_lights(

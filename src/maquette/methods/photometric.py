@@ -19,9 +19,8 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.directional import concentration_from_angle
 from maquette.io.images import read_mask
-from maquette.io.lights import Lights
 from maquette.shading.solve import ShadingSolution, Solver, check_lights, solve_shading
-from maquette.types import NormalMap, Photo
+from maquette.types import Lights, NormalMap, Photo
 
 Sphere = Literal["chrome", "matte"]
 

@@ -4,15 +4,15 @@ A vertex is a pixel's centre. The normals of the vertices are those of the norma
 """
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from maquette.errors import InputError
 from maquette.geometry.camera import image_plane
-from maquette.geometry.integrate import Depth, pixel_camera
+from maquette.geometry.integrate import pixel_camera
 from maquette.geometry.maps import depth_to_points
-from maquette.geometry.mesh import Mesh
-from maquette.types import Camera, NormalMap
+from maquette.types import Camera, Depth, Mesh, NormalMap
 
 _PLATE_MARGIN = 0.03  # of the longer side, around islands
 _SPECK = 1e-3  # of the largest piece: smaller ones are left out of a solid
@@ -41,7 +41,8 @@ def surface(depth: Depth, normal_map: NormalMap, camera: Camera | None = None) -
     low, high = vertices.min(0), vertices.max(0)
     vertices = (vertices - (low + high) / 2) / float((high - low)[:2].max())
     normals = normal_map.normals.double().cpu().numpy().reshape(-1, 3)[used]
-    return Mesh(vertices, faces.reshape(-1, 3), _unit(normals), _places(*depth.mask.shape).reshape(-1, 2)[used])
+    uv = _places(*depth.mask.shape).reshape(-1, 2)[used]
+    return _mesh(vertices, faces.reshape(-1, 3), _unit(normals), uv)
 
 
 def solid(
@@ -108,7 +109,7 @@ def solid(
         ]
     )
     uv = places.reshape(-1, 2)[corners]
-    return Mesh(vertices, faces, np.concatenate([up, back]), np.concatenate([uv, uv]), unit_mm=1.0)
+    return _mesh(vertices, faces, np.concatenate([up, back]), np.concatenate([uv, uv]), unit_mm=1.0)
 
 
 def heights_px(depth: Depth, camera: Camera | None = None) -> Float[np.ndarray, "height width"]:
@@ -127,6 +128,18 @@ def heights_px(depth: Depth, camera: Camera | None = None) -> Float[np.ndarray, 
     values = values * focal_px
     lowest = np.concatenate([[0.0], np.asarray(ndimage.minimum(values, labels, index))])
     return np.where(mask, values - lowest[labels], 0.0)
+
+
+def _mesh(
+    vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, uv: np.ndarray, unit_mm: float | None = None
+) -> Mesh:
+    return Mesh(
+        torch.from_numpy(vertices),
+        torch.from_numpy(faces),
+        torch.from_numpy(normals),
+        torch.from_numpy(uv),
+        unit_mm=unit_mm,
+    )
 
 
 def _slopes(normal_map: NormalMap, camera: Camera) -> Float[np.ndarray, "height width 3"]:

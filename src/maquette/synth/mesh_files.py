@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import InputError
-from maquette.io.textured_meshes import SUFFIXES, companions
+from maquette.io.meshes import companions
+
+SUFFIXES = (".glb", ".obj", ".ply")  # whose companions are known
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 from maquette.errors import InputError
 from maquette.geometry.field import PARTS
-from maquette.io.textured_meshes import read_textured_mesh
+from maquette.geometry.mesh import weld
+from maquette.io.meshes import read_mesh
 from maquette.render.gbuffer import GBuffer, View
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.synth.mesh_files import MeshFile, find_meshes
@@ -33,15 +34,15 @@ def place_mesh(folder: Path, file: MeshFile) -> PlacedMesh:
     Raises:
         InputError: the file can't be read as a mesh.
     """
-    mesh = read_textured_mesh(folder / file.name)
-    used = mesh.vertices[np.unique(mesh.faces)]
+    welded, faces = weld(read_mesh(folder / file.name))
+    used = welded[np.unique(faces)]
     low, high = used.min(0), used.max(0)
-    vertices = (mesh.vertices - (low + high) / 2) * (2 * EXTENT / (high - low).max())
-    edges = mesh.faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    vertices = (welded - (low + high) / 2) * (2 * EXTENT / (high - low).max())
+    edges = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
     graph = coo_array((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(len(vertices),) * 2)
-    piece = connected_components(graph, directed=False)[1][mesh.faces[:, 0]]
+    piece = connected_components(graph, directed=False)[1][faces[:, 0]]
     order = np.unique(piece, return_inverse=True)[1]
-    return PlacedMesh(triangulate(vertices, mesh.faces), vertices[np.unique(mesh.faces)], order % PARTS + 1)
+    return PlacedMesh(triangulate(vertices, faces), vertices[np.unique(faces)], order % PARTS + 1)
 
 
 def trace_placed(mesh: PlacedMesh, view: View, lights: np.ndarray) -> GBuffer:

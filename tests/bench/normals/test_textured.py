@@ -10,8 +10,9 @@ from trimesh.visual.texture import TextureVisuals
 
 from maquette import metrics
 from maquette.bench.normals import textured
-from maquette.bench.normals.textured import Surface, read_surfaces, render_relief, render_textured
+from maquette.bench.normals.textured import TexturedPart, read_parts, render_relief, render_textured
 from maquette.io.images import write_exr
+from maquette.types import Mesh
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,14 @@ def quarters() -> np.ndarray:
     return picture
 
 
-def wall(picture: np.ndarray) -> Surface:
+def wall(picture: np.ndarray) -> TexturedPart:
     """A square that faces +z."""
     vertices = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], float)
     normals = np.tile([0.0, 0.0, 1.0], (4, 1))
     uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
-    return Surface(vertices, normals, uv, np.array([[0, 1, 2], [0, 2, 3]]), picture, 0.9)
+    vertices, normals, uv = (torch.from_numpy(array) for array in (vertices, normals, uv))
+    faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
+    return TexturedPart(Mesh(vertices, faces, normals, uv, textures=(torch.from_numpy(picture),)), 0.9)
 
 
 def test_a_picture_stands_upright_and_the_truth_is_that_of_the_wall(small, sky, monkeypatch):
@@ -90,12 +93,12 @@ def test_parts_of_a_scene_come_placed_with_what_they_look_like(tmp_path):
     turn = np.array([[0.0, -1, 0, 5], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     scene.add_geometry(mesh, transform=turn)
     scene.export(tmp_path / "ball.glb")
-    (found,) = read_surfaces(tmp_path / "ball.glb")
-    assert np.allclose(found.vertices, mesh.vertices @ turn[:3, :3].T + [5, 0, 0], atol=1e-6)
+    (found,) = read_parts(tmp_path / "ball.glb")
+    assert np.allclose(found.mesh.vertices.numpy(), mesh.vertices @ turn[:3, :3].T + [5, 0, 0], atol=1e-6)
     # On a sphere the normal is the place, wherever the scene puts it.
-    assert np.abs(found.normals - (found.vertices - [5, 0, 0])).max() < 0.02
-    assert np.allclose(found.uv, uv, atol=1e-6)
-    assert np.array_equal(found.colour, quarters())
+    assert np.abs(found.mesh.normals.numpy() - (found.mesh.vertices.numpy() - [5, 0, 0])).max() < 0.02
+    assert np.allclose(found.mesh.uv, uv, atol=1e-6)
+    assert np.array_equal(found.mesh.textures[0], quarters())
     assert np.all(found.roughness == 100)
     assert np.all(found.metalness == 200)
 
@@ -110,12 +113,12 @@ def test_an_obj_is_smooth_across_the_seams_of_its_texture(tmp_path):
     (tmp_path / "ball.obj").write_text("\n".join(lines) + "\n")
     (tmp_path / "ball.mtl").write_text("newmtl skin\nmap_Kd skin.png\n")
     Image.fromarray(quarters()).save(tmp_path / "skin.png")
-    (found,) = read_surfaces(tmp_path / "ball.obj")
-    assert len(found.vertices) == 3 * len(mesh.faces)
-    assert np.abs(found.normals - found.vertices).max() < 0.03
+    (found,) = read_parts(tmp_path / "ball.obj")
+    assert len(found.mesh.vertices.numpy()) == 3 * len(mesh.faces)
+    assert np.abs(found.mesh.normals.numpy() - found.mesh.vertices.numpy()).max() < 0.03
 
 
 def test_a_file_without_texture_is_refused(tmp_path):
     trimesh.creation.icosphere(subdivisions=1).export(tmp_path / "plain.ply")
     with pytest.raises(ValueError, match="no textured triangles"):
-        read_surfaces(tmp_path / "plain.ply")
+        read_parts(tmp_path / "plain.ply")

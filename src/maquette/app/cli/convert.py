@@ -103,12 +103,12 @@ def _matrix(name: str, options: argparse.Namespace, width: int, height: int) -> 
         return read_camera_to_world(options.camera, options.map.name)[:3, :3]
     if name == "object":
         from maquette.geometry.tangent import texture_basis
-        from maquette.io.surfaces import read_textured_surface
+        from maquette.io.meshes import read_mesh
 
         if options.mesh is None:  # from object to object
             return torch.eye(3, dtype=torch.float64)
         try:
-            return texture_basis(read_textured_surface(options.mesh), width, height)
+            return texture_basis(read_mesh(options.mesh, max_faces=None), width, height)
         except InputError as error:
             raise InputError(f"--mesh {options.mesh}: {error}") from error
     known = TEXTURE_FRAMES.get(name) or next(frame.matrix for key, frame in CAMERA_FRAMES.items() if key == name)

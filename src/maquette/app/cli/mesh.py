@@ -3,8 +3,9 @@
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maquette.app.cli.inputs import hint_at_normals, is_normal_map
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
@@ -14,8 +15,7 @@ from maquette.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maquette.geometry.integrate import Depth
-    from maquette.types import Camera, NormalMap, Photo
+    from maquette.types import Camera, Depth, Mesh, NormalMap, Photo
 
 SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 _WIDTH_MM = 100.0
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     start = time.perf_counter()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
+    from maquette.io.images import to_srgb8
     from maquette.io.meshes import texture_path, write_mesh
     from maquette.methods.masks import mask_share
 
@@ -41,12 +42,14 @@ def main(argv: list[str]) -> int:
         raise InputError(f"-o {options.output}: its texture would overwrite {options.input}; give another name")
     normal_map, confidence, photo = _surface(options)
     mesh, depth, camera = _mesh(options, normal_map, confidence)
-    written = write_mesh(options.output, mesh, None if photo is None else photo.rgb)
+    if photo is not None:
+        mesh = replace(mesh, textures=(to_srgb8(photo.rgb),))
+    written = write_mesh(options.output, mesh)
     page = None
     if options.report and photo is not None:
         page = options.output.with_suffix(".report.html")
         _write_report(page, options, photo, normal_map, depth, camera)
-    extent = mesh.vertices.max(0) - mesh.vertices.min(0)
+    extent = mesh.vertices.amax(0) - mesh.vertices.amin(0)
     report = {
         "input": str(options.input),
         "mesh": str(written[0]),
@@ -54,7 +57,7 @@ def main(argv: list[str]) -> int:
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "solid": _is_solid(options),
-        "extent": [round(float(side), 6) for side in extent],
+        "extent": [round(side, 6) for side in extent.tolist()],
         "unit_mm": mesh.unit_mm,
         "settled": depth.settled,
         "mask_share": None if photo is None else mask_share(photo),
@@ -169,7 +172,7 @@ def _require_facing(path: Path, normal_map: "NormalMap", convention: str) -> Non
 
 def _mesh(
     options: argparse.Namespace, normal_map: "NormalMap", confidence: "Tensor | None"
-) -> "tuple[Any, Depth, Camera | None]":
+) -> "tuple[Mesh, Depth, Camera | None]":
     """The mesh, and the depth and the camera that it comes from."""
     import torch
 

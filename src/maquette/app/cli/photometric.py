@@ -27,9 +27,8 @@ from maquette.geometry.frames import camera_frame, describe
 from maquette.methods.mask_choice import searches
 
 if TYPE_CHECKING:
-    from maquette.io.lights import Lights
     from maquette.methods.photometric import PhotometricResult
-    from maquette.types import Photo
+    from maquette.types import Lights, Photo
 
 LEAST_PHOTOS = 3
 

@@ -61,7 +61,6 @@ def main(argv: list[str]) -> int:
 
 def _relight_splat(options: argparse.Namespace) -> int:
     from maquette.app.predictors import resolve_device
-    from maquette.app.splat_pictures import on_device
     from maquette.app.splat_relight import orbit, picture, relightable
     from maquette.app.video import require_film_suffix, write_film
     from maquette.geometry.viewpoints import resized
@@ -70,7 +69,7 @@ def _relight_splat(options: argparse.Namespace) -> int:
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
-    gaussians = on_device(read_splats(options.input, options.axes), resolve_device(options.device))
+    gaussians = read_splats(options.input, options.axes).to(resolve_device(options.device))
     scene = relightable(gaussians, str(options.input), _SPLAT_PX, _SPLAT_PX)
     if options.output is not None:
         write_png8(options.output, picture(scene, options.azimuth, options.elevation))

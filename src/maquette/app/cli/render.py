@@ -29,7 +29,6 @@ def main(argv: list[str]) -> int:
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import resolve_device
-    from maquette.app.splat_pictures import on_device
     from maquette.app.video import require_film_suffix
     from maquette.io.cameras import read_camera
     from maquette.io.splats.files import read_splats
@@ -38,7 +37,7 @@ def main(argv: list[str]) -> int:
         require_film_suffix(options.orbit)
     device = resolve_device(options.device)
     camera = None if options.camera is None else read_camera(options.camera, options.frame)
-    gaussians = on_device(read_splats(options.splat, options.axes), device)
+    gaussians = read_splats(options.splat, options.axes).to(device)
     if options.output is not None:
         _write_picture(options, gaussians, camera)
     if options.orbit is not None:

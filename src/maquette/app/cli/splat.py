@@ -118,7 +118,6 @@ def _gsn(
 ) -> "tuple[Gaussians, Tensor | None, dict[str, Any]]":
     """The object, with outward normals, and what `--json` tells of it."""
     from maquette.app.predictors import resolve_device
-    from maquette.app.splat_pictures import on_device
     from maquette.methods.gsn import GSN, outward_normals
     from maquette.methods.masks import cut_out
 
@@ -133,7 +132,7 @@ def _gsn(
         "x right, y up, z towards the viewer; origin in the middle of the object; unit the diagonal of its box;"
         f" seen from (0, 0, {distance:g})"
     )
-    gaussians = on_device(result.gaussians, "cpu")
+    gaussians = result.gaussians.cpu()
     return (
         gaussians,
         outward_normals(gaussians),

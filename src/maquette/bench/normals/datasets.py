@@ -12,8 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import trimesh
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.io import loadmat
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from maquette.errors import InputError
 from maquette.io.decode import read_pixels, require_file
 from maquette.io.files import atomic_path
 from maquette.io.images import read_mask, read_photo, srgb_to_linear
+from maquette.io.meshes import read_mesh
 from maquette.types import NormalMap, Photo
 
 DILIGENT_OBJECTS = ("ball", "bear")
@@ -35,7 +35,6 @@ HELD_OUT_SEED = 1_000_003  # of shapes that nothing may train on
 LUCES_UNIT_TOLERANCE = 0.1  # a stored normal whose length is further from 1 than this holds no truth
 
 Traced = tuple[UInt8[Tensor, "height width 3"], NormalMap]  # a photo as 8-bit sRGB, and its truth
-Mesh = tuple[np.ndarray, np.ndarray]  # vertices (n, 3), faces (m, 3)
 Held = TypeVar("Held")
 
 
@@ -136,7 +135,7 @@ def scans(data: Path, cache: Path) -> Iterator[Sample]:
                 folder_of_renders / f"{path.stem}-{view}.npz",
                 data,
                 lambda environments, path=path, seed=place * SCAN_VIEWS + view: render_scene(
-                    *read_as(path, read_mesh), environments, seed, None
+                    *read_triangles(path), environments, seed, None
                 ),
             )
             yield traced_sample(path.stem, f"view {view}", *traced)
@@ -212,12 +211,14 @@ def _read_render(path: Path) -> Traced:
     return codes, NormalMap(normals, mask)
 
 
-def read_mesh(path: Path) -> Mesh:
-    """Vertices and triangles of any file that trimesh reads."""
-    mesh = trimesh.load_mesh(path)
-    if not len(mesh.faces):
-        raise ValueError("no triangles")
-    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+def read_triangles(path: Path) -> tuple[Float[np.ndarray, "vertices 3"], Int[np.ndarray, "faces 3"]]:
+    """Vertices and faces of a mesh, as the path tracer takes them.
+
+    Raises:
+        InputError: as `maquette.io.meshes.read_mesh`.
+    """
+    mesh = read_mesh(path)
+    return mesh.vertices.numpy(), mesh.faces.numpy()
 
 
 def _require_shape(path: Path, array: np.ndarray | Tensor, shape: tuple[int, ...]) -> None:

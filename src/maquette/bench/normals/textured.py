@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 
 from maquette.bench.normals.pathtrace import Render, Shot, framing, load_mitsuba, photograph, rotation
 from maquette.bench.normals.reliefs import normals_of, relief
 from maquette.geometry.vectors import unit
-from maquette.types import NormalMap
+from maquette.io.meshes import load_scene, placed
+from maquette.types import Mesh, NormalMap
 
 FORMAT = 1  # raise it when the same files and seed would give other bytes
 SIDE_PX = 384
@@ -27,52 +28,43 @@ RELIEF_FIELD = 0.5  # of a plane from -1 to 1, what a frame that faces it shows
 
 
 @dataclass(frozen=True)
-class Surface:
-    """Triangles with shading normals, texture coordinates, and what they look like.
+class TexturedPart:
+    """A mesh with shading normals and one texture, and what its surface is like.
 
     Attributes:
-        vertices, normals, uv: of each vertex; y up; (0, 0) is the left bottom corner of the pictures.
-        faces: outward, counter-clockwise.
-        colour: sRGB.
+        mesh: with normals, texture coordinates and its colour as the only texture.
         roughness, metalness: 0 to 1, as a number or as a picture of bytes.
     """
 
-    vertices: Float[np.ndarray, "vertices 3"]
-    normals: Float[np.ndarray, "vertices 3"]
-    uv: Float[np.ndarray, "vertices 2"]
-    faces: Int[np.ndarray, "faces 3"]
-    colour: UInt8[np.ndarray, "height width 3"]
+    mesh: Mesh
     roughness: UInt8[np.ndarray, "rough_height rough_width"] | float = 0.5
     metalness: UInt8[np.ndarray, "metal_height metal_width"] | float = 0.0
 
 
-def read_surfaces(path: Path) -> list[Surface]:
+def read_parts(path: Path) -> list[TexturedPart]:
     """The textured parts of a glTF or OBJ file, placed as its scene places them.
 
     Raises:
         ValueError: there are none.
     """
-    scene = trimesh.load_scene(path, process=False)
-    found = []
-    for node in sorted(scene.graph.nodes_geometry):
-        transform, name = scene.graph[node]
-        mesh = scene.geometry[name]
-        look: Any = getattr(mesh, "visual", None)
-        if not isinstance(mesh, trimesh.Trimesh) or getattr(look, "uv", None) is None:
+    parts = []
+    for mesh, transform in placed(load_scene(path)):
+        look: Any = mesh.visual
+        if getattr(look, "uv", None) is None:
             continue
         vertices = np.asarray(mesh.vertices, float)
         # glTF carries the normals that its author meant; an OBJ may not.
         own = np.asarray(mesh.vertex_normals) if path.suffix != ".obj" else _smooth_normals(vertices, mesh.faces)
         normals = own @ np.linalg.inv(transform[:3, :3])
-        placed = trimesh.transform_points(vertices, transform)
-        uv, faces = np.asarray(look.uv, float), np.asarray(mesh.faces, np.int64)
-        found.append(_with_look(Surface(placed, normals, uv, faces, _GREY), look.material))
-    if not found:
+        vertices = trimesh.transform_points(vertices, transform)
+        uv, faces = np.array(look.uv, float), np.array(mesh.faces, np.int64)
+        parts.append(_with_look(_tensors(vertices, normals, uv, faces), look.material))
+    if not parts:
         raise ValueError("no textured triangles")
-    return found
+    return parts
 
 
-def render_textured(surfaces: Sequence[Surface], environments: Sequence[Path], seed: int) -> Render:
+def render_textured(parts: Sequence[TexturedPart], environments: Sequence[Path], seed: int) -> Render:
     """Photograph textured parts together from a random side, as `pathtrace.render_scene` does a mesh.
 
     Where only a back is seen, there is no truth, though the photo's object is there.
@@ -84,16 +76,13 @@ def render_textured(surfaces: Sequence[Surface], environments: Sequence[Path], s
     random = np.random.default_rng(seed)
     pitch = rotation(0, np.deg2rad(random.uniform(-15, 35)))
     turn = pitch @ rotation(1, random.uniform(0, 2 * np.pi))
-    points = np.concatenate([surface.vertices for surface in surfaces])
+    points = np.concatenate([part.mesh.vertices.numpy() for part in parts])
     middle = (points.min(0) + points.max(0)) / 2
     scale = 1 / np.linalg.norm(points - middle, axis=1).max()
-    placed = [
-        replace(surface, vertices=(surface.vertices - middle) @ turn.T * scale, normals=surface.normals @ turn.T)
-        for surface in surfaces
-    ]
+    turned = [replace(part, mesh=_turned(part.mesh, turn, middle, scale)) for part in parts]
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 45)) / 2)
-    field_rad = framing(np.concatenate([surface.vertices for surface in placed]), distance)
-    shapes = {f"part{place}": _upload(mi, surface) for place, surface in enumerate(placed)}
+    field_rad = framing(np.concatenate([part.mesh.vertices.numpy() for part in turned]), distance)
+    shapes = {f"part{place}": _upload(mi, part) for place, part in enumerate(turned)}
     shot = Shot(distance, field_rad, SIDE_PX, SAMPLES, seed, calm=True)
     return _front_alone(photograph(mi, shapes, environments, pitch, shot, random))
 
@@ -114,14 +103,14 @@ def render_relief(
     around, lean = random.uniform(0, 2 * np.pi), np.deg2rad(random.uniform(0, 35))
     turn = rotation(2, around) @ rotation(0, lean) @ rotation(2, -around) @ rotation(2, random.uniform(-0.2, 0.2))
     board = _board(heights, colour, float(random.uniform(0.3, 0.9)))
-    board = replace(board, vertices=board.vertices @ turn.T, normals=board.normals @ turn.T)
+    board = replace(board, mesh=_turned(board.mesh, turn))
     distance = 1 / np.sin(np.deg2rad(random.uniform(10, 35)) / 2)
     field_rad = 2 * np.arctan(RELIEF_FIELD / distance)
     shot = Shot(distance, field_rad, SIDE_PX, SAMPLES, seed, calm=True)
     return _front_alone(photograph(mi, {"board": _upload(mi, board)}, environments, np.eye(3), shot, random))
 
 
-def _board(heights: np.ndarray, colour: np.ndarray, roughness: float) -> Surface:
+def _board(heights: np.ndarray, colour: np.ndarray, roughness: float) -> TexturedPart:
     """A tile as a square from -1 to 1."""
     side = len(heights)
     axis = (np.arange(side) + 0.5) / side
@@ -131,27 +120,37 @@ def _board(heights: np.ndarray, colour: np.ndarray, roughness: float) -> Surface
     lower, right = corner + side, corner + 1
     faces = np.concatenate([np.stack([corner, lower, right], -1), np.stack([right, lower, lower + 1], -1)])
     uv = np.stack([u, v], -1).reshape(-1, 2)
-    return Surface(vertices, normals_of(heights).reshape(-1, 3), uv, faces, colour, roughness)
+    return TexturedPart(_tensors(vertices, normals_of(heights).reshape(-1, 3), uv, faces, colour), roughness)
 
 
-_GREY = np.full((1, 1, 3), 128, np.uint8)
+def _tensors(
+    vertices: np.ndarray, normals: np.ndarray, uv: np.ndarray, faces: np.ndarray, colour: np.ndarray | None = None
+) -> Mesh:
+    vertices_, normals_, uv_, faces_ = (torch.from_numpy(array) for array in (vertices, normals, uv, faces))
+    return Mesh(vertices_, faces_, normals_, uv_, textures=() if colour is None else (torch.from_numpy(colour),))
 
 
-def _with_look(surface: Surface, material: Any) -> Surface:
-    """Colour, roughness and metalness of trimesh's material; the latter two are green and blue in glTF."""
+def _turned(mesh: Mesh, turn: np.ndarray, middle: np.ndarray | float = 0.0, scale: float = 1.0) -> Mesh:
+    assert mesh.normals is not None
+    vertices = (mesh.vertices.numpy() - middle) @ turn.T * scale
+    return replace(mesh, vertices=torch.from_numpy(vertices), normals=torch.from_numpy(mesh.normals.numpy() @ turn.T))
+
+
+def _with_look(mesh: Mesh, material: Any) -> TexturedPart:
+    """With the colour, roughness and metalness of trimesh's material; the latter two are green and blue in glTF."""
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     if picture is None:
         raise ValueError("a part without a picture")
-    surface = replace(surface, colour=np.array(picture.convert("RGB")))
+    part = TexturedPart(replace(mesh, textures=(torch.from_numpy(np.array(picture.convert("RGB"))),)))
     rough = getattr(material, "metallicRoughnessTexture", None)
     if rough is None:
-        return surface
+        return part
     if rough.mode == "L":
-        return replace(surface, roughness=np.array(rough))
+        return replace(part, roughness=np.array(rough))
     channels = np.array(rough.convert("RGB"))
     factor = getattr(material, "metallicFactor", None)
     metalness = channels[..., 2].copy() if factor is None else float(factor) * channels[..., 2].mean() / 255
-    return replace(surface, roughness=channels[..., 1].copy(), metalness=metalness)
+    return replace(part, roughness=channels[..., 1].copy(), metalness=metalness)
 
 
 def _smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -166,27 +165,28 @@ def _smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return (total / np.maximum(length, 1e-12))[where.reshape(-1)]
 
 
-def _upload(mi: Any, surface: Surface) -> Any:
+def _upload(mi: Any, part: TexturedPart) -> Any:
     """As Mitsuba's mesh."""
+    mesh = part.mesh
+    assert mesh.normals is not None and mesh.uv is not None
+    vertices, normals, uv, faces = (x.numpy() for x in (mesh.vertices, mesh.normals, mesh.uv, mesh.faces))
     bsdf = {
         "type": "principled",
-        "base_color": {"type": "bitmap", "bitmap": mi.Bitmap(surface.colour)},
-        "roughness": _channel(mi, surface.roughness),
-        "metallic": _channel(mi, surface.metalness),
+        "base_color": {"type": "bitmap", "bitmap": mi.Bitmap(mesh.textures[0].numpy())},
+        "roughness": _channel(mi, part.roughness),
+        "metallic": _channel(mi, part.metalness),
     }
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict({"type": "twosided", "surface": bsdf})
-    count = len(surface.vertices)
-    built = mi.Mesh(
-        "part", count, len(surface.faces), has_vertex_normals=True, has_vertex_texcoords=True, props=properties
-    )
-    lengths = np.linalg.norm(surface.normals, axis=1, keepdims=True)
+    count = len(vertices)
+    built = mi.Mesh("part", count, len(faces), has_vertex_normals=True, has_vertex_texcoords=True, props=properties)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     values = mi.traverse(built)
-    values["vertex_positions"] = surface.vertices.astype(np.float32).ravel()
-    values["vertex_normals"] = (surface.normals / np.maximum(lengths, 1e-12)).astype(np.float32).ravel()
+    values["vertex_positions"] = vertices.astype(np.float32).ravel()
+    values["vertex_normals"] = (normals / np.maximum(lengths, 1e-12)).astype(np.float32).ravel()
     # Mitsuba counts down from the top of a picture.
-    values["vertex_texcoords"] = np.stack([surface.uv[:, 0], 1 - surface.uv[:, 1]], -1).astype(np.float32).ravel()
-    values["faces"] = surface.faces.astype(np.uint32).ravel()
+    values["vertex_texcoords"] = np.stack([uv[:, 0], 1 - uv[:, 1]], -1).astype(np.float32).ravel()
+    values["faces"] = faces.astype(np.uint32).ravel()
     values.update()
     return built
 

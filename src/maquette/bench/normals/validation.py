@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from maquette.bench.normals.datasets import Sample, cached_render, read_as, traced_sample
 from maquette.bench.normals.pathtrace import Render, renderer_version
 from maquette.bench.normals.reliefs import KINDS
-from maquette.bench.normals.textured import FORMAT, read_surfaces, render_relief, render_textured
+from maquette.bench.normals.textured import FORMAT, read_parts, render_relief, render_textured
 from maquette.io.decode import read_pixels
 
 VIEWS = 4
@@ -77,7 +77,7 @@ def without_mask(sample: Sample) -> Sample:
 
 
 def _mesh_render(path: Path, environments: list[Path], seed: int) -> Render:
-    return render_textured(read_as(path, read_surfaces), environments, seed)
+    return render_textured(read_as(path, read_parts), environments, seed)
 
 
 def _relief_render(data: Path, kind: str, picture: str, environments: list[Path], seed: int) -> Render:

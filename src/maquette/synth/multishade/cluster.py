@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import InputError
-from maquette.io.textured_meshes import TexturedMesh
 from maquette.synth.multishade.making import Made, make_shard
 from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.types import Mesh
 
 _STORE_BYTES = 256 << 20  # of a cluster started here: a few shards wait in it
 _PATIENCE_S = 10.0
@@ -40,7 +40,7 @@ def require_ray(address: str) -> None:
 def make_on_ray(
     spec: MultiShadeSpec,
     todo: list[int],
-    load: Callable[[int], TexturedMesh | str],
+    load: Callable[[int], Mesh | str],
     address: str,
     cpus: int,
 ) -> Iterator[Made]:
@@ -77,7 +77,7 @@ def make_on_ray(
         ray.shutdown()
 
 
-def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, TexturedMesh | str]) -> Made:
+def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, Mesh | str]) -> Made:
     """Runs on the cluster."""
     import numba
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 
 from maquette.errors import InputError
+from maquette.io.meshes import read_mesh
 from maquette.io.tars import pack_tar
-from maquette.io.textured_meshes import TexturedMesh, read_textured_mesh
 from maquette.synth.multishade.samples import make_samples
 from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.types import Mesh
 
 
 class Made(NamedTuple):
@@ -26,7 +27,7 @@ class Made(NamedTuple):
     skipped: list[str]
 
 
-def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], TexturedMesh | str]) -> Made:
+def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], Mesh | str]) -> Made:
     """One shard.
 
     Args:
@@ -46,7 +47,7 @@ def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], Textured
     return Made(number, pack_tar(files), skipped)
 
 
-def load_mesh(spec: MultiShadeSpec, folder: Path | None, thing: int) -> TexturedMesh | str:
+def load_mesh(spec: MultiShadeSpec, folder: Path | None, thing: int) -> Mesh | str:
     """The mesh of an object, or why it can't be used.
 
     Raises:
@@ -55,7 +56,7 @@ def load_mesh(spec: MultiShadeSpec, folder: Path | None, thing: int) -> Textured
     if folder is None:
         raise InputError(f"the data set holds {len(spec.meshes)} meshes; say by --meshes in which folder they are")
     try:
-        return read_textured_mesh(folder / spec.meshes[thing - spec.count].name)
+        return read_mesh(folder / spec.meshes[thing - spec.count].name)
     except InputError as error:
         return str(error)
 

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maquette.geometry.mesh import weld
 from maquette.geometry.vectors import unit
 from maquette.io.images import encode_png
+from maquette.io.mesh_colors import colors_at, shrink_textures
 from maquette.io.normal_maps import normal_codes
-from maquette.io.textured_meshes import TexturedMesh, colours_at, shrink_textures
 from maquette.render.gbuffer import POINT, GBuffer, Solid, View, trace
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.shading.rigs import ring_lights, shading_frames
@@ -28,7 +29,7 @@ from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shapes import CLASSIC, sample_solid
 from maquette.synth.shards import coarsen
 from maquette.synth.views import frame, lights_to_camera, random_view, sample_lights, surface_points
-from maquette.types import NormalMap
+from maquette.types import Mesh, NormalMap
 
 MESH_EXTENT = 0.9  # half of the longest side of a mesh's box; a solid lies within 1
 MESH_SAMPLES = 2  # along each side of a pixel: a mesh's detail knows no pixels, a solid's normals do
@@ -49,7 +50,7 @@ class PlacedMesh(NamedTuple):
 
     triangles: Triangles
     points: np.ndarray
-    mesh: TexturedMesh
+    mesh: Mesh
 
 
 class Shape(NamedTuple):
@@ -67,9 +68,7 @@ class Seen(NamedTuple):
     colour: Tensor | None
 
 
-def make_samples(
-    spec: MultiShadeSpec, number: int, mesh: TexturedMesh | None = None
-) -> Iterator[tuple[str, dict[str, bytes]]]:
+def make_samples(spec: MultiShadeSpec, number: int, mesh: Mesh | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
     """The samples of one object, in their order: key, and contents by suffix.
 
     Args:
@@ -105,14 +104,15 @@ def shape(spec: MultiShadeSpec, number: int) -> Shape:
     return Shape(solid, surface_points(solid.grid), family)
 
 
-def place(mesh: TexturedMesh, size_px: int) -> PlacedMesh:
+def place(mesh: Mesh, size_px: int) -> PlacedMesh:
     """Centre a mesh, scale it into the object frame, and reduce its pictures to about a texel a pixel."""
-    used = mesh.vertices[np.unique(mesh.faces)]
+    welded, faces = weld(mesh)
+    used = welded[np.unique(faces)]
     low, high = used.min(0), used.max(0)
     scale = 2 * MESH_EXTENT / (high - low).max()
-    vertices = (mesh.vertices - (low + high) / 2) * scale
+    vertices = (welded - (low + high) / 2) * scale
     return PlacedMesh(
-        triangulate(vertices, mesh.faces), (used - (low + high) / 2) * scale, shrink_textures(mesh, 2 * size_px)
+        triangulate(vertices, faces), (used - (low + high) / 2) * scale, shrink_textures(mesh, 2 * size_px)
     )
 
 
@@ -138,7 +138,7 @@ def look(thing: Shape | PlacedMesh, view: View, lights: np.ndarray) -> Seen:
     fine = replace(view, width=view.width * n, height=view.height * n, focal_px=view.focal_px * n, center_px=center)
     buffer, hits = trace_mesh(thing.triangles, fine, lights)
     colour = np.zeros((*buffer.mask.shape, 3), np.float32)
-    colour[buffer.mask] = colours_at(thing.mesh, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
+    colour[buffer.mask] = colors_at(thing.mesh, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
     surfaces = to_surfaces(buffer, fine, lights)
     covered = F.avg_pool2d(surfaces.mask, n).clamp_min(1e-6)
     return Seen(coarsen(surfaces, n), F.avg_pool2d(_first(colour), n) / covered)

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from maquette.errors import InputError
+from maquette.geometry.mesh import weld
 from maquette.io.images import encode_png, linear_to_srgb
+from maquette.io.mesh_colors import colors_at, shrink_textures
+from maquette.io.meshes import read_mesh
 from maquette.io.normal_maps import normal_codes
-from maquette.io.textured_meshes import TexturedMesh, colours_at, read_textured_mesh, shrink_textures
 from maquette.render.gbuffer import OCCLUSION_RAYS, GBuffer, Solid, View, solidify, trace
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.synth.categories import sample_thing
@@ -30,7 +32,7 @@ from maquette.synth.multiview.cameras import (
 from maquette.synth.multiview.spec import SPLITS, Task, ViewsSpec
 from maquette.synth.parts import Thing, nearest_part
 from maquette.synth.shapes import grid_mesh
-from maquette.types import NormalMap
+from maquette.types import Mesh, NormalMap
 
 GRID_SIDE = 128
 SAMPLES = 2  # along each side of a pixel
@@ -46,7 +48,7 @@ _OBJECT, _CAMERAS = 0, 1  # streams of random numbers
 class Placed(NamedTuple):
     """An object that can be drawn, and where it stands: world = scale * TO_WORLD @ (object - middle)."""
 
-    shape: Thing | TexturedMesh
+    shape: Thing | Mesh
     tracer: Solid | Triangles
     middle: np.ndarray
     scale: float
@@ -77,7 +79,7 @@ def make_object(spec: ViewsSpec, meshes: Path | None, task: Task) -> Made:
         if meshes is None:
             raise InputError(f"the data set holds {len(spec.meshes)} meshes; say by --meshes in which folder they are")
         try:
-            placed = place_mesh(read_textured_mesh(meshes / spec.meshes[task.mesh].name), spec.size_px)
+            placed = place_mesh(read_mesh(meshes / spec.meshes[task.mesh].name), spec.size_px)
         except InputError as error:
             return Made(task, {}, str(error))
     else:
@@ -109,12 +111,13 @@ def place_thing(thing: Thing, side: int = GRID_SIDE) -> Placed:
     return Placed(thing, solid, (low + high) / 2, scale, (high - low) * scale)
 
 
-def place_mesh(mesh: TexturedMesh, size_px: int) -> Placed:
+def place_mesh(mesh: Mesh, size_px: int) -> Placed:
     """A mesh, its box centred and of diagonal 1; its pictures reduced to about a texel a pixel."""
-    used = mesh.vertices[np.unique(mesh.faces)].astype(float)
+    vertices, faces = weld(mesh)
+    used = vertices[np.unique(faces)].astype(float)
     low, high = used.min(0), used.max(0)
     scale = 1 / float(np.linalg.norm(high - low))
-    tracer = triangulate((mesh.vertices - (low + high) / 2) * scale, mesh.faces)
+    tracer = triangulate((vertices - (low + high) / 2) * scale, faces)
     return Placed(shrink_textures(mesh, 2 * size_px), tracer, np.zeros(3), 1.0, (high - low) * scale)
 
 
@@ -159,7 +162,7 @@ def _seen(placed: Placed, view: View) -> tuple[GBuffer, np.ndarray]:
         return buffer, albedos[nearest_part(placed.shape, points)]
     assert isinstance(placed.tracer, Triangles)
     buffer, hits = trace_mesh(placed.tracer, view, _NO_LIGHTS, OCCLUSION_RAYS[:1])
-    return buffer, colours_at(placed.shape, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
+    return buffer, colors_at(placed.shape, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
 
 
 def _facts(spec: ViewsSpec, task: Task, placed: Placed) -> dict[str, object]:
