@@ -23,10 +23,10 @@ from maquette.io.checkpoints import weights_folder
 from maquette.methods.auto import NIRNE_WEIGHTS
 from maquette.methods.fusion import Calibration, combine
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import GUIDANCE, STEPS, Rose
+from maquette.methods.rose import GUIDANCE, STEPS, RoSE
 from maquette.metrics import Reliability, angle_between_deg, reliability
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.train.fusion import Seen, calibrate_auto, half_of, look, save_calibration
+from maquette.train.fusion import PixelPairs, calibrate_auto, half_of, look, save_calibration
 from maquette.train.shapes import HELD_OUT_SEED
 
 QUICK_PHOTOS = 12
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     photos = QUICK_PHOTOS if options.quick else options.photos
     asked = options.steps, options.guidance, options.solver
     config = calibrate_auto(options.data, options.rose, options.nirne, *asked, photos=photos)
-    methods = NiRNE.from_pretrained(options.nirne), Rose.from_pretrained(options.rose, "cpu", *asked)
+    methods = NiRNE.from_pretrained(options.nirne), RoSE.from_pretrained(options.rose, "cpu", *asked)
     checked = check(look(*methods, half_of(options.data, 1, photos)), config.calibration)
     folder = options.output or (None if options.quick else weights_folder(options.rose))
     written = None if folder is None else save_calibration(folder, config)
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def check(seen: Seen, calibration: Calibration) -> dict[str, tuple[Reliability, float]]:
+def check(seen: PixelPairs, calibration: Calibration) -> dict[str, tuple[Reliability, float]]:
     """Reliability by decile, and the mean error in degrees, of pixels that weren't fitted."""
     mean_of_rms = math.sqrt(math.pi) / 2  # of a Rayleigh distribution, as errors of two normal components have
     errors = calibration.errors(seen.first_rad, seen.second_rad)

@@ -49,12 +49,12 @@ from maquette.io.checkpoints import load_network, weights_folder
 from maquette.io.files import write_bytes
 from maquette.methods.baselines import inflate
 from maquette.methods.clone.loop import LoopConfig
-from maquette.methods.clone.method import FINE_PX, GUESS_RAD, Clone
+from maquette.methods.clone.method import CLONE, FINE_PX, GUESS_RAD
 from maquette.methods.framing import object_window
 from maquette.methods.nirne import NiRNE
 from maquette.methods.tiles import resize
 from maquette.metrics import angular_error_deg
-from maquette.nets.refiner import Refiner, RefinerConfig
+from maquette.nets.refiner import RefinerConfig, RefinerNet
 from maquette.shading.lambert import lambert
 from maquette.types import NormalMap, Photo
 
@@ -98,7 +98,7 @@ def measure(
     sources: dict[str, Callable[[], LitSample]], options: argparse.Namespace, folder: Path
 ) -> tuple[Found, list[str]]:
     """Every row, from its file where there is one; and the photos that could not be measured."""
-    refiner = load_network(options.refiner, RefinerConfig, Refiner)
+    refiner = load_network(options.refiner, RefinerConfig, RefinerNet)
     nirne = NiRNE.from_pretrained("nirne-small") if "nirne" in options.starts else None
     found: Found = {}
     failed = []
@@ -116,7 +116,7 @@ def measure(
 def _rows_of(
     name: str,
     load: Callable[[], LitSample],
-    refiner: Refiner,
+    refiner: RefinerNet,
     nirne: NiRNE | None,
     options: argparse.Namespace,
     folder: Path,
@@ -138,7 +138,7 @@ def _rows_of(
     return found
 
 
-def _fit(case: LitSample, first: NormalMap, variant: str, refiner: Refiner, config: LoopConfig) -> Row:
+def _fit(case: LitSample, first: NormalMap, variant: str, refiner: RefinerNet, config: LoopConfig) -> Row:
     """Run the loop in one of its variants. `initial` is its state before the first step."""
     begun = time.perf_counter()
     if variant == "initial":
@@ -147,7 +147,7 @@ def _fit(case: LitSample, first: NormalMap, variant: str, refiner: Refiner, conf
     else:
         config = replace(config, stages=variant)
     start = inflate if first.concentration is None else lambda _: first
-    result = Clone(refiner, start, config).fit(case.sample.photo)
+    result = CLONE(refiner, start, config).fit(case.sample.photo)
     seconds = time.perf_counter() - begun
     normals = first if variant == "initial" else result.normal_map
     known = first.concentration
@@ -335,8 +335,8 @@ def _seconds(case: str, size: int, refiner: str, config: LoopConfig) -> float:
         run = NiRNE.from_pretrained("nirne-small")
         run(small)
     else:
-        run = Clone.from_pretrained(refiner, config=config)
-        Clone(run.refiner, config=replace(config, iterations=1))(small)
+        run = CLONE.from_pretrained(refiner, config=config)
+        CLONE(run.refiner, config=replace(config, iterations=1))(small)
     begun = time.perf_counter()
     run(photo)
     return time.perf_counter() - begun

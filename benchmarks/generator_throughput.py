@@ -105,7 +105,7 @@ def _gbuffers_and_photos(solids: list[Any], repeats: int, clock: Clock) -> Rates
     import numpy as np
     import torch
 
-    from maquette.render.gbuffer import View, trace
+    from maquette.render.gbuffer import ObjectCamera, trace
     from maquette.synth.dataset import pack
     from maquette.synth.photo import photograph
     from maquette.synth.shards import unpack
@@ -113,7 +113,7 @@ def _gbuffers_and_photos(solids: list[Any], repeats: int, clock: Clock) -> Rates
 
     pose = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, DISTANCE]])
     focal_px = SIZE_PX / 2 / np.tan(FIELD_RAD / 2)
-    view = View(pose, SIZE_PX, SIZE_PX, float(focal_px), (SIZE_PX / 2, SIZE_PX / 2))
+    view = ObjectCamera(pose, SIZE_PX, SIZE_PX, float(focal_px), (SIZE_PX / 2, SIZE_PX / 2))
     lights = sample_lights(np.random.default_rng(0), view)
     trace(solids[0], view, lights)  # compiles
     started = clock()

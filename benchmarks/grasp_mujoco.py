@@ -34,7 +34,7 @@ from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.images import encode_png
 from maquette.methods.grasp.plan import DRAWS, find_grasps
-from maquette.methods.grasp.surface import Surface, surface_of_gaussians, surface_of_points
+from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.methods.gsn import GSN
 from maquette.synth.categories import CATEGORIES
 from maquette.synth.multiview.making import draw
@@ -99,7 +99,7 @@ def random_grasp(target: Target, most_draws: int = 200) -> Pose | None:
     return None
 
 
-def _best(target: Target, surface: Surface, turn: np.ndarray, draws: int) -> Pose | None:
+def _best(target: Target, surface: GraspSurface, turn: np.ndarray, draws: int) -> Pose | None:
     """The best grasp of a surface in views' units, turned from its frame into the world's."""
     plan = find_grasps(surface, GRIPPER, 1000 * target.metres, friction=FRICTION, count=1, draws=draws)
     if not plan.grasps:

@@ -38,7 +38,7 @@ from gsn_bench import QUICK, TurnErrors, as_method, mean_errors, turn_errors
 from novel_views import HELD_OUT, KNOWN, Score, Trial
 
 from maquette.io.checkpoints import save_checkpoint
-from maquette.nets.gsn import GSN, PRESETS
+from maquette.nets.gsn import PRESETS, GSNNet
 from maquette.runs.schedule import Phase
 from maquette.synth.multiview.objects import generate
 from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
@@ -103,7 +103,7 @@ def base_config(steps: int, quick: bool = False) -> GSNTraining:
     return replace(config, net=PRESETS["tiny"]) if quick else config
 
 
-def score(net: GSN, blind: bool, cases: Sequence[Trial], step_s: float) -> Found:
+def score(net: GSNNet, blind: bool, cases: Sequence[Trial], step_s: float) -> Found:
     """A variant's numbers; of a blind one, whose splat no turn changes, the errors of what it makes of blank images."""
     scores = views.evaluate(cases, {"": as_method(net, blind)})[""]
     if blind:
@@ -169,7 +169,7 @@ def _fewer_views(case: Trial) -> Trial:
     return replace(case, rgb=case.rgb[kept], cameras=cameras, views=numbers, mask=None, normals=None)
 
 
-def trained(name: str, options: argparse.Namespace) -> tuple[GSN, bool, float]:
+def trained(name: str, options: argparse.Namespace) -> tuple[GSNNet, bool, float]:
     """A variant's network, whether it is blind, and the median seconds of a step of its last phase."""
     config = VARIANTS[name](base_config(options.steps, options.quick))
     steps: list[float] = []

@@ -17,8 +17,8 @@ from maquette.gaussians.chamfer import Cloud, extended_chamfer
 from maquette.geometry.rotation import quaternion_to_matrix
 from maquette.io.checkpoints import load_network
 from maquette.metrics import psnr_db
-from maquette.nets.gsn import GSN, PRESETS, GSNConfig, Splats, camera_of
-from maquette.synth.multiview.reading import Views
+from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet, Splats, camera_of
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import ViewsSpec
 from maquette.train.gsn.data import distance_of, require_distance, turned_images
 from maquette.train.gsn.loss import cloud
@@ -53,19 +53,19 @@ class TurnErrors:
     ignored_db: float
 
 
-def load_gsn(weights: str | Path, data: Views | None = None) -> GSN:
+def load_gsn(weights: str | Path, data: ViewsDataset | None = None) -> GSNNet:
     """A network ready to be asked.
 
     Raises:
         InputError: no such weights, or the data's cameras stand elsewhere than the network's.
     """
-    net = load_network(weights, GSNConfig, GSN).eval()
+    net = load_network(weights, GSNConfig, GSNNet).eval()
     if data is not None:
         require_distance(data.folders[0], distance_of(data), net.config.distance)
     return net
 
 
-def load_gsns(weights: Sequence[str], data: Views, quick: bool = False) -> dict[str, GSN]:
+def load_gsns(weights: Sequence[str], data: ViewsDataset, quick: bool = False) -> dict[str, GSNNet]:
     """Networks by the last parts of their names or, if two have the same, by the whole ones.
 
     Args:
@@ -78,7 +78,7 @@ def load_gsns(weights: Sequence[str], data: Views, quick: bool = False) -> dict[
     """
     if not weights and quick:
         torch.manual_seed(0)
-        return {"random": GSN(PRESETS["tiny"]).eval()}
+        return {"random": GSNNet(PRESETS["tiny"]).eval()}
     if not weights:
         raise InputError("no weights: give --weights a name or a folder")
     short = [Path(name).name for name in weights]
@@ -87,13 +87,13 @@ def load_gsns(weights: Sequence[str], data: Views, quick: bool = False) -> dict[
 
 
 @torch.no_grad()
-def splats_of(net: GSN, images: Float[Tensor, "batch 3 height width"]) -> Splats:
+def splats_of(net: GSNNet, images: Float[Tensor, "batch 3 height width"]) -> Splats:
     """Splats of images, a few at a time."""
     parts = [vars(net(part)) for part in images.split(_PASS)]
     return Splats(*(torch.cat([part[field.name] for part in parts]) for field in fields(Splats)))
 
 
-def as_method(net: GSN, blind: bool = False) -> Method:
+def as_method(net: GSNNet, blind: bool = False) -> Method:
     """The network as a method of the protocol; a blind one is shown white."""
 
     def method(image: Tensor, cameras: list[Camera]) -> Tensor:
@@ -103,7 +103,7 @@ def as_method(net: GSN, blind: bool = False) -> Method:
     return method
 
 
-def mean_splat(net: GSN, images: Float[Tensor, "batch 3 height width"]) -> Gaussians:
+def mean_splat(net: GSNNet, images: Float[Tensor, "batch 3 height width"]) -> Gaussians:
     """Slot by slot, the mean of the network's splats of images: of scales their logarithms, of rotations as quaternions
     whose sign is the first one's.
     """
@@ -114,14 +114,14 @@ def mean_splat(net: GSN, images: Float[Tensor, "batch 3 height width"]) -> Gauss
     return Splats(**means).gaussians(0)
 
 
-def training_images(data: Views, count: int, seed: int = 0) -> Float[Tensor, "count 3 height width"]:
+def training_images(data: ViewsDataset, count: int, seed: int = 0) -> Float[Tensor, "count 3 height width"]:
     """A view of each of `count` objects, or of all if there are fewer; drawn by the seed."""
     rng = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(data), generator=rng)[:count].tolist()
     return torch.cat([data.object(k, [int(torch.randint(data.view_count(k), (), generator=rng))]).rgb for k in chosen])
 
 
-def turn_errors(net: GSN, cases: Sequence[Trial], angles_deg: Sequence[float]) -> list[TurnErrors]:
+def turn_errors(net: GSNNet, cases: Sequence[Trial], angles_deg: Sequence[float]) -> list[TurnErrors]:
     """One for each angle.
 
     Args:

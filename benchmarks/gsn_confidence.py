@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 from maquette.errors import InputError
 from maquette.methods.gsn import GSN, agreement_of, confidence_of
 from maquette.render.splat.rasterize import rasterize
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.train.gsn.data import ViewCache, views_of
 
 GIVEN = (0.15, 0.45)  # which views are given: shares of their number
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _rows(options: argparse.Namespace) -> list[tuple[float, float]]:
     """Those of all objects, or of one of each category."""
-    data = Views(options.data)
+    data = ViewsDataset(options.data)
     gsn, cache = GSN.from_pretrained(options.weights), ViewCache(data)
     chosen = [data.categories.index(name) for name in sorted(set(data.categories))]
     rows = []

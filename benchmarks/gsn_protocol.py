@@ -33,9 +33,9 @@ from novel_views import HELD_OUT, KNOWN, Method, Score, Trial
 from torch import Tensor
 
 from maquette.io.images import write_png8
-from maquette.nets.gsn import GSN, canonical_cube
+from maquette.nets.gsn import GSNNet, canonical_cube
 from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 
 MEAN_OF = 200  # training images
 PICTURE_VIEWS = 5
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     return harness.in_scratch(lambda folder: _run(options, folder))
 
 
-def methods(nets: dict[str, GSN], blind: GSN | None, train: Views | None) -> dict[str, Method]:
+def methods(nets: dict[str, GSNNet], blind: GSNNet | None, train: ViewsDataset | None) -> dict[str, Method]:
     """By the names of the table's rows.
 
     Args:
@@ -95,7 +95,7 @@ def flat(found: Found) -> dict[str, float | None]:
     }
 
 
-def picture(net: GSN, cases: list[Trial]) -> UInt8[Tensor, "height width 3"]:
+def picture(net: GSNNet, cases: list[Trial]) -> UInt8[Tensor, "height width 3"]:
     """A block an object, two blocks a row: above, what is shown, true views, true normals; beneath, the splat's."""
     blocks = []
     for case in cases:
@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     nets = load_gsns(options.weights, data, options.quick)
     train = None
     if options.train is not None and options.train.is_dir():
-        train = Views(options.train, split="train")
+        train = ViewsDataset(options.train, split="train")
     else:
         print(f"mean splat: not run: no training objects at {options.train}", file=sys.stderr)
     blind = None if options.blind is None else load_gsn(options.blind, data)

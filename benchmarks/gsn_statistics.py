@@ -43,7 +43,7 @@ from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.methods.gsn import LEAST_OPACITY
 from maquette.metrics import angular_error_deg
-from maquette.nets.gsn import GSN, canonical_cube
+from maquette.nets.gsn import GSNNet, canonical_cube
 from maquette.synth.multiview.objects import generate
 from maquette.types import Camera, Gaussians
 
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     return harness.in_scratch(lambda folder: _run(options, folder))
 
 
-def measure(net: GSN, cases: Sequence[Trial]) -> Found:
+def measure(net: GSNNet, cases: Sequence[Trial]) -> Found:
     """All statistics of the splats of some objects.
 
     Raises:

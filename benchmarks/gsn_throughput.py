@@ -133,9 +133,9 @@ def _gsn(case: str, weights: str | None) -> tuple[Any, Callable[[Any], Any]]:
     from gsn_bench import load_gsn
     from novel_views import images_of_splat
 
-    from maquette.nets.gsn import GSN, PRESETS, camera_of
+    from maquette.nets.gsn import PRESETS, GSNNet, camera_of
 
-    net = GSN(PRESETS["small"]) if weights is None else load_gsn(weights)
+    net = GSNNet(PRESETS["small"]) if weights is None else load_gsn(weights)
     camera = camera_of(net.config, SIZE_PX)
     if case == "render":
         return net, lambda image: images_of_splat(net(image).gaussians(0), [camera])

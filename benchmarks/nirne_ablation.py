@@ -22,7 +22,7 @@ from torch import Tensor
 
 from maquette.losses import angle, masked_mean
 from maquette.nets.encoder import published_weights
-from maquette.nets.nirne import PRESETS, NiRNE
+from maquette.nets.nirne import PRESETS, NiRNENet
 from maquette.synth.dataset import DatasetSpec, generate
 from maquette.synth.shards import ShapeData
 from maquette.train.nirne.config import NirnePhase, NirneTraining
@@ -98,7 +98,7 @@ def table(scores: dict[str, dict[str, float]]) -> str:
 
 
 @torch.no_grad()
-def score(model: NiRNE, folder: Path) -> dict[str, float]:
+def score(model: NiRNENet, folder: Path) -> dict[str, float]:
     """NE and SNE in degrees over every view of a data set, in fixed photos."""
     data = ShapeData(folder)
     phase = NirnePhase(SIDE, 1, 16, 0, 0)
@@ -141,7 +141,7 @@ def _data(run: Path, shapes: int) -> dict[str, Path]:
     return folders
 
 
-def _real(model: NiRNE, data: Path) -> dict[str, float]:
+def _real(model: NiRNENet, data: Path) -> dict[str, float]:
     """Mean errors on photos, at twice the training size. They choose nothing: they are for the report."""
     from maquette.bench.normals.evaluate import evaluate
     from maquette.bench.normals.report import as_json

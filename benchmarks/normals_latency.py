@@ -138,9 +138,9 @@ def _pass_seconds(case: str, size: int, repeats: int) -> float:
 def _network(size: int) -> tuple[Any, tuple[Any, ...]]:
     import torch
 
-    from maquette.nets.nirne import PRESETS, NiRNE
+    from maquette.nets.nirne import PRESETS, NiRNENet
 
-    return NiRNE(PRESETS["small"]).eval(), (torch.rand(1, 3, size, size), torch.ones(1, 1, size, size))
+    return NiRNENet(PRESETS["small"]).eval(), (torch.rand(1, 3, size, size), torch.ones(1, 1, size, size))
 
 
 def _reference(size: int) -> tuple[Any, tuple[Any, ...]]:

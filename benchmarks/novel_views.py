@@ -23,7 +23,7 @@ from maquette.errors import InputError
 from maquette.metrics import psnr_db, ssim
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.multiview.cameras import condition_view, in_axes_of
-from maquette.synth.multiview.reading import Views, of_split
+from maquette.synth.multiview.reading import ViewsDataset, of_split
 from maquette.synth.multiview.spec import read_manifest
 from maquette.types import Camera, Gaussians, RenderOutput
 
@@ -75,7 +75,7 @@ class Score:
     lpips: float | None = None
 
 
-def test_objects(folder: Path) -> Views:
+def test_objects(folder: Path) -> ViewsDataset:
     """The test split of a folder, or all objects of one that names no splits.
 
     Raises:
@@ -98,7 +98,7 @@ def scored_views(count: int, most: int | None = None) -> list[int]:
     return [others[int(place)] for place in torch.linspace(0, len(others) - 1, most).round()]
 
 
-def trial(data: Views, index: int, most: int | None = None) -> Trial:
+def trial(data: ViewsDataset, index: int, most: int | None = None) -> Trial:
     """One object of a data set whose views lie along the spiral.
 
     Args:
@@ -118,7 +118,7 @@ def trial(data: Views, index: int, most: int | None = None) -> Trial:
     )
 
 
-def trials(data: Views, most: int | None = None, objects: int | None = None) -> Iterator[Trial]:
+def trials(data: ViewsDataset, most: int | None = None, objects: int | None = None) -> Iterator[Trial]:
     """The objects in their order, or the first `objects` of each category."""
     taken: dict[str, int] = {}
     for index, category in enumerate(data.categories):

@@ -14,7 +14,7 @@ import harness
 
 from maquette.io.checkpoints import load_network
 from maquette.methods.nirne import NiRNE
-from maquette.nets.refiner import Refiner, RefinerConfig
+from maquette.nets.refiner import RefinerConfig, RefinerNet
 from maquette.synth.dataset import DatasetSpec, generate, read_manifest
 from maquette.train.refiner.scores import Scores, score_refiner
 from maquette.train.shapes import HELD_OUT_SEED
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     harness.two_threads()
     spec = DatasetSpec(48, HELD_OUT_SEED, views=4, size_px=128)
     generate(options.data, read_manifest(options.data) if (options.data / "manifest.json").exists() else spec)
-    model = load_network(options.weights, RefinerConfig, Refiner).eval().requires_grad_(False)
+    model = load_network(options.weights, RefinerConfig, RefinerNet).eval().requires_grad_(False)
     predictor = NiRNE.from_pretrained(options.predictor).net
     size, photos = (64, 16) if options.quick else (model.config.size_px, 192)
     scores = score_refiner(model, predictor, options.data, size, photos=photos)

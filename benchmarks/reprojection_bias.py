@@ -26,7 +26,7 @@ from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shards import ShapeData
 from maquette.train.refiner.data import guesses
-from maquette.train.refiner.reprojection import Views, albedo_of, fit_lights, render_views, reprojection, shading
+from maquette.train.refiner.reprojection import LitImages, albedo_of, fit_lights, render_views, reprojection, shading
 from maquette.train.shapes import HELD_OUT_SEED
 
 FACTORS = (0.7, 0.85, 1.0, 1.2, 1.5)  # of z, before normals are scaled to unit length
@@ -68,7 +68,7 @@ def flattened(normals: Tensor, factor: float, mask: Tensor) -> Tensor:
     return unit(normals * normals.new_tensor([1, 1, factor]).reshape(1, 3, 1, 1), 1) * mask
 
 
-def errors(normals: Tensor, surfaces: Surfaces, views: Views) -> dict[str, float]:
+def errors(normals: Tensor, surfaces: Surfaces, views: LitImages) -> dict[str, float]:
     """The angular error in degrees, and the reprojection errors."""
     mask, images = surfaces.mask, views.images
     found = {"degrees": float(masked_mean(angle(normals, surfaces.normal), mask).rad2deg())}

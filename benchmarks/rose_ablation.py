@@ -31,7 +31,7 @@ from maquette.io.images import write_png8
 from maquette.losses import angle, masked_mean
 from maquette.methods.rose import RingSolver, imagine, to_normals
 from maquette.metrics import psnr_db
-from maquette.nets.rose import Rose, RoseConfig
+from maquette.nets.rose import RoseConfig, RoSENet
 from maquette.runs.schedule import Phase
 from maquette.shading.exposure import decode, encode, normalise_exposure
 from maquette.shading.rigs import ring_lights, shading_frames
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         (options.held_out, DatasetSpec(8 if options.quick else 48, HELD_OUT_SEED, views=4, size_px=128)),
     ):
         generate(place, read_manifest(place) if (place / "manifest.json").exists() else spec, shapes=744)
-    base = load_network(options.weights, RoseConfig, Rose)
+    base = load_network(options.weights, RoseConfig, RoSENet)
     scores, nets = {}, {}
     for name in options.only:
         net = nets[name] = trained(name, base, options)
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def trained(name: str, base: Rose, options: argparse.Namespace) -> Rose:
+def trained(name: str, base: RoSENet, options: argparse.Namespace) -> RoSENet:
     """The variant, trained over the VAE of `base`, or read from the run folder."""
     if not isinstance(base.config, RoseConfig):
         raise TypeError("the ablation is of the small backbone")
@@ -118,7 +118,7 @@ def trained(name: str, base: Rose, options: argparse.Namespace) -> Rose:
 
 
 @torch.no_grad()
-def score(net: Rose, folder: Path, photos: int, samplings: tuple[int, ...]) -> Scores:
+def score(net: RoSENet, folder: Path, photos: int, samplings: tuple[int, ...]) -> Scores:
     """Errors of fixed photos of held-out shapes."""
     data = ShapeData(folder)
     factor = data.spec.size_px // SIZE_PX
@@ -176,7 +176,7 @@ def surface_error(normal: Tensor, surfaces: Surfaces, camera: Camera) -> float:
 
 
 @torch.no_grad()
-def picture(nets: dict[str, Rose], folder: Path, photos: int = 5) -> UInt8[Tensor, "height width 3"]:
+def picture(nets: dict[str, RoSENet], folder: Path, photos: int = 5) -> UInt8[Tensor, "height width 3"]:
     """A block a photo: the photo and the true frames; beneath, for every variant, its normals and its frames."""
     data = ShapeData(folder)
     factor = data.spec.size_px // SIZE_PX

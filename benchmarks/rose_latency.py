@@ -16,9 +16,8 @@ import torch
 
 from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import Rose
-from maquette.nets.rose import PRESETS
-from maquette.nets.rose import Rose as RoseNet
+from maquette.methods.rose import RoSE
+from maquette.nets.rose import PRESETS, RoSENet
 from maquette.types import Photo
 
 CASES = {"1": (1, 1.0), "4": (4, 1.0), "guided": (4, 2.5), "25": (25, 1.0)}  # steps, guidance
@@ -39,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, (steps, guidance) in CASES.items():
         if options.quick and steps > QUICK_STEPS:
             continue
-        rose = Rose(net, steps, guidance)
+        rose = RoSE(net, steps, guidance)
         seconds[name] = _seconds(lambda rose=rose: rose(photo), 1 if steps > QUICK_STEPS else 3)
     harness.show(options, ratios, table, seconds)
     return 0
@@ -59,13 +58,13 @@ def table(seconds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _network(weights: str) -> RoseNet:
+def _network(weights: str) -> RoSENet:
     try:
-        return Rose.from_pretrained(weights).net
+        return RoSE.from_pretrained(weights).net
     except InputError as error:
         print(f"{error}; random weights are timed", file=sys.stderr)
         torch.manual_seed(0)
-        return RoseNet(PRESETS["small"])
+        return RoSENet(PRESETS["small"])
 
 
 def _seconds(job, repeats: int) -> float:

@@ -33,7 +33,7 @@ from torch import Tensor
 from maquette.bench.normals.pathtrace import load_mitsuba, upload_mesh
 from maquette.errors import InputError
 from maquette.io.images import to_srgb8, write_png8
-from maquette.render.gbuffer import DISTANT, POINT, Solid, View, trace
+from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera, Solid, trace
 from maquette.synth.dataset import pack
 from maquette.synth.environments import LEVELS, bank, look_up, panorama_directions
 from maquette.synth.materials import Material
@@ -149,7 +149,7 @@ def render(case: Case, side_px: int, samples: int) -> tuple[Images, Images, Tens
     return shaded(case, surfaces), Images(theirs[0], theirs[1], normal, mask), theirs[2]
 
 
-def surfaces_of(solid: Solid, view: View) -> Surfaces:
+def surfaces_of(solid: Solid, view: ObjectCamera) -> Surfaces:
     """A batch of one G-buffer with the lights above, packed and unpacked as a dataset's is."""
     lights = _lights(view)
     row = pack(trace(solid, view, lights), view, lights_to_camera(lights, view))
@@ -178,7 +178,9 @@ def shaded(case: Case, surfaces: Surfaces) -> Images:
     return Images(direct, everything, normal, surfaces.mask[0, 0])
 
 
-def traced(case: Case, shape: Any, view: View, depth: int, samples: int, seed: int) -> Float[Tensor, "height width 3"]:
+def traced(
+    case: Case, shape: Any, view: ObjectCamera, depth: int, samples: int, seed: int
+) -> Float[Tensor, "height width 3"]:
     """Mitsuba's radiance in the camera's frame; paths of up to `depth` segments from the camera."""
     mi = load_mitsuba()
     scene: dict[str, Any] = {
@@ -196,7 +198,9 @@ def traced(case: Case, shape: Any, view: View, depth: int, samples: int, seed: i
     return torch.from_numpy(np.array(mi.render(mi.load_dict(scene), seed=seed))[..., :3])
 
 
-def traced_normals(shape: Any, view: View) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
+def traced_normals(
+    shape: Any, view: ObjectCamera
+) -> tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width"]]:
     """Mitsuba's shading normals, camera frame, and its coverage."""
     mi = load_mitsuba()
     integrator = {"type": "aov", "aovs": "normal:sh_normal", "image": {"type": "direct"}}
@@ -269,7 +273,7 @@ def write_picture(rows: list[Tensor], path: Path) -> None:
     write_png8(path, torch.cat(lines[:-1]))
 
 
-def _lights(view: View) -> np.ndarray:
+def _lights(view: ObjectCamera) -> np.ndarray:
     """(8, 4) object frame, in the order of `maquette.synth.views.sample_lights`."""
     rotation, origin = view.camera_to_object[:, :3], view.camera_to_object[:, 3]
     lights = np.zeros((4 + AREA_SAMPLES, 4))
@@ -280,7 +284,7 @@ def _lights(view: View) -> np.ndarray:
     return lights
 
 
-def _near(view: View) -> np.ndarray:
+def _near(view: ObjectCamera) -> np.ndarray:
     """The point light, camera frame."""
     rotation, origin = view.camera_to_object[:, :3], view.camera_to_object[:, 3]
     return np.array(NEAR_LIGHT) - rotation.T @ origin
@@ -293,7 +297,7 @@ def _area_samples() -> np.ndarray:
     return samples / np.linalg.norm(samples, axis=1, keepdims=True)
 
 
-def _sensor(mi: Any, view: View, samples: int) -> dict[str, Any]:
+def _sensor(mi: Any, view: ObjectCamera, samples: int) -> dict[str, Any]:
     """The view's camera, in its own frame."""
     common = {
         "sampler": {"type": "multijitter", "sample_count": samples},
@@ -316,7 +320,7 @@ def _sensor(mi: Any, view: View, samples: int) -> dict[str, Any]:
     return {"type": "perspective", "fov": float(fov), "to_world": ahead} | principal | common
 
 
-def _mesh(mi: Any, solid: Solid, view: View, bsdf: dict[str, Any]) -> Any:
+def _mesh(mi: Any, solid: Solid, view: ObjectCamera, bsdf: dict[str, Any]) -> Any:
     """Marching cubes of the grid in the camera's frame, with smooth normals."""
     vertices, faces = grid_mesh(solid.grid)
     moved = (vertices - view.camera_to_object[:, 3]) @ view.camera_to_object[:, :3]
@@ -337,7 +341,7 @@ def _bsdf(material: str) -> dict[str, Any]:
     return {"type": "roughconductor", "distribution": "ggx", "alpha": alpha, "eta": eta, "k": k}
 
 
-def _emitter(mi: Any, light: str, view: View) -> dict[str, Any]:
+def _emitter(mi: Any, light: str, view: ObjectCamera) -> dict[str, Any]:
     """A light of irradiance pi at normal incidence, at the object's origin."""
     if light == "distant":
         irradiance = {"type": "rgb", "value": [np.pi] * 3}

@@ -18,8 +18,8 @@ from maquette.io.normal_maps import read_normal_map, write_normal_map
 from maquette.io.splats.files import read_splats
 from maquette.methods.baselines import flat
 from maquette.methods.clone.loop import Round
-from maquette.methods.clone.method import Clone
-from maquette.nets.refiner import PRESETS, Refiner
+from maquette.methods.clone.method import CLONE
+from maquette.nets.refiner import PRESETS, RefinerNet
 from maquette.types import NormalMap, Photo, RenderOutput
 
 SIDE = 48
@@ -29,7 +29,7 @@ SIDE = 48
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     torch.manual_seed(0)
-    save_checkpoint(folder, PRESETS["tiny"], Refiner(PRESETS["tiny"]).state_dict())
+    save_checkpoint(folder, PRESETS["tiny"], RefinerNet(PRESETS["tiny"]).state_dict())
     return folder
 
 
@@ -171,7 +171,7 @@ def test_a_map_of_another_size_or_for_two_photos(photo, weights, tmp_path, capfd
 
 def test_other_verbs_know_it_by_name(monkeypatch):
     asked = []
-    monkeypatch.setattr(Clone, "from_pretrained", classmethod(lambda cls, *given: asked.append(given) or flat))
+    monkeypatch.setattr(CLONE, "from_pretrained", classmethod(lambda cls, *given: asked.append(given) or flat))
     assert predictors.build_predictor("clone", "nirne-small", "auto", 256) is flat
     assert asked == [()]
     with pytest.raises(InputError, match="--device cuda: the loop of clone runs on the CPU"):

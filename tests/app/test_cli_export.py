@@ -11,8 +11,7 @@ from PIL import Image
 from maquette.app.cli.main import main
 from maquette.io.normal_maps import read_normal_map
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import PRESETS, NiRNENet
 
 pytest.importorskip("onnx", reason="needs onnx: pip install 'maquette[onnx]'")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'maquette[onnx]'")

@@ -14,7 +14,7 @@ from maquette.io.checkpoints import save_checkpoint
 from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
 from maquette.methods.auto import AutoConfig, fingerprint
 from maquette.methods.fusion import Calibration, CorrelationLaw, ErrorCurve, ErrorLaw
-from maquette.nets.rose import PRESETS, Rose
+from maquette.nets.rose import PRESETS, RoSENet
 from maquette.shading.rigs import ring_lights, shading_frames
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -31,7 +31,7 @@ def ball(size: int = 40) -> np.ndarray:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
-    net = Rose(PRESETS["tiny"])
+    net = RoSENet(PRESETS["tiny"])
     folder = tmp_path_factory.mktemp("weights")
     save_checkpoint(folder, net.config, net.state_dict(), torch.float32)
     return folder
@@ -52,7 +52,7 @@ def sees_a_ball(monkeypatch):
     normals = torch.stack([x.expand(SIDE, -1), -x[:, None].expand(-1, SIDE), (1 - squared).clamp_min(0).sqrt()], -1)
     frames = shading_frames(normals * (squared < 1)[..., None], ring_lights().float())
     sequence = (2 * frames - 1)[None, :, None].expand(1, -1, 3, -1, -1)
-    monkeypatch.setattr(Rose, "decode", lambda self, latents: sequence)
+    monkeypatch.setattr(RoSENet, "decode", lambda self, latents: sequence)
 
 
 def run(capfd, *arguments) -> tuple[int, list[str], list[str]]:

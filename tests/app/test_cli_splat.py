@@ -15,12 +15,11 @@ from maquette.io.images import write_exr
 from maquette.io.splats import files
 from maquette.io.splats.files import WRITE_SUFFIXES, read_splats
 from maquette.methods.clone.loop import LoopConfig
-from maquette.methods.clone.method import Clone
+from maquette.methods.clone.method import CLONE
 from maquette.methods.gsn import GSN
-from maquette.nets.gsn import GSN as GSNNet
-from maquette.nets.gsn import PRESETS
+from maquette.nets.gsn import PRESETS, GSNNet
 from maquette.nets.refiner import PRESETS as REFINERS
-from maquette.nets.refiner import Refiner
+from maquette.nets.refiner import RefinerNet
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +118,10 @@ def test_masks_as_normals_takes_them(weights, tmp_path, capfd, monkeypatch, how,
 
 def test_clone(picture, tmp_path, capfd, monkeypatch, short_film):
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "tiny", REFINERS["tiny"], Refiner(REFINERS["tiny"]).state_dict())
-    of_folder = Clone.from_pretrained
+    save_checkpoint(tmp_path / "tiny", REFINERS["tiny"], RefinerNet(REFINERS["tiny"]).state_dict())
+    of_folder = CLONE.from_pretrained
     short = LoopConfig(iterations=2)
-    monkeypatch.setattr(Clone, "from_pretrained", lambda folder: of_folder(folder, config=short))
+    monkeypatch.setattr(CLONE, "from_pretrained", lambda folder: of_folder(folder, config=short))
     out, film = tmp_path / "cup.ply", tmp_path / "cup.gif"
     code, lines, errors = run(
         capfd, picture, "-o", out, "--method", "clone", "--weights", tmp_path / "tiny", "--orbit", film, "--json"

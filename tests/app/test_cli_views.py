@@ -4,7 +4,7 @@ import pytest
 import trimesh
 
 from maquette.app.cli.main import main
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -22,7 +22,7 @@ def test_categories_splits_and_held_out_ones_are_made_and_read(tmp_path, capsys)
     assert told.out == f"{out}: 3 objects of 2 categories, part 0/1 done\n"
     assert told.err == ""
     assert read_manifest(out).held_out == ("hammer",)
-    data = Views(out)
+    data = ViewsDataset(out)
     assert list(zip(data.categories, data.splits, strict=True)) == [
         ("hammer", "test"),
         ("table", "test"),
@@ -37,7 +37,7 @@ def test_meshes_alone(tmp_path, capsys):
     options = ("--meshes", tmp_path / "meshes", "--held-out", "mug", *SMALL)
     assert run("-o", tmp_path / "out", "--count", 0, *options) == 0
     assert capsys.readouterr().err == ""
-    data = Views(tmp_path / "out")
+    data = ViewsDataset(tmp_path / "out")
     assert (data.categories, data.splits) == (["mug"], ["test"])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maquette.io.checkpoints import save_checkpoint
-from maquette.nets.refiner import PRESETS, Refiner
+from maquette.nets.refiner import PRESETS, RefinerNet
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_ratios_and_verdicts_by_hand(benchmark):
 def test_a_run_measures_and_a_second_one_only_what_is_missing(benchmark, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     weights = tmp_path / "tiny"
-    save_checkpoint(weights, PRESETS["tiny"], Refiner(PRESETS["tiny"]).state_dict())
+    save_checkpoint(weights, PRESETS["tiny"], RefinerNet(PRESETS["tiny"]).state_dict())
     monkeypatch.setattr(benchmark, "lit_samples", lambda data, cache: {"quick-blobs": benchmark.quick_sample})
     arguments = ["--data", str(tmp_path), "--run", str(tmp_path / "run"), "--refiner", str(weights), "--json"]
     arguments += ["--iterations", "1", "--starts", "neutral", "--no-time"]
@@ -81,7 +81,7 @@ def test_a_run_measures_and_a_second_one_only_what_is_missing(benchmark, tmp_pat
 
 def test_a_photo_that_is_missing_is_told_and_the_others_go_on(benchmark, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "tiny", PRESETS["tiny"], Refiner(PRESETS["tiny"]).state_dict())
+    save_checkpoint(tmp_path / "tiny", PRESETS["tiny"], RefinerNet(PRESETS["tiny"]).state_dict())
     arguments = ["--data", str(tmp_path / "none"), "--only", "ball-021", "Cup", "--no-time", "--starts", "neutral"]
     assert benchmark.main([*arguments, "--refiner", str(tmp_path / "tiny"), "--run", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("not run") == 2

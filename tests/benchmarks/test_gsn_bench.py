@@ -10,8 +10,8 @@ from novel_views import Trial, images_of_splat
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import save_checkpoint
-from maquette.nets.gsn import GSN, PRESETS, Splats, camera_of
-from maquette.synth.multiview.reading import Views
+from maquette.nets.gsn import PRESETS, GSNNet, Splats, camera_of
+from maquette.synth.multiview.reading import ViewsDataset
 
 SIDE = 48
 TINY = PRESETS["tiny"]
@@ -40,7 +40,7 @@ def where(image: torch.Tensor) -> tuple[float, float]:
     )
 
 
-class Fake(GSN):
+class Fake(GSNNet):
     """No network, but one in name; subclasses say what it makes of images."""
 
     def __init__(self):
@@ -143,7 +143,7 @@ def test_many_images_pass_in_their_order():
 
 
 def test_weights_are_called_by_their_folder_or_whole_path(tmp_path):
-    net = GSN(TINY)
+    net = GSNNet(TINY)
     for folder in ("a/last", "b/last", "b/first"):
         save_checkpoint(tmp_path / folder, TINY, net.state_dict(), torch.float32)
 
@@ -159,10 +159,10 @@ def test_weights_are_called_by_their_folder_or_whole_path(tmp_path):
         gsn.load_gsn(tmp_path / "a/last", views_from(2.0))
 
 
-def views_from(distance: float) -> Views:
+def views_from(distance: float) -> ViewsDataset:
     """One object, seen from one place."""
 
-    class One(Views):
+    class One(ViewsDataset):
         def __init__(self):
             self.folders, self.names, self.categories = [Path("far")], ["far"], [""]
 

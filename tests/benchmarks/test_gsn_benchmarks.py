@@ -15,7 +15,7 @@ from novel_views import Score, Trial, views_of_splat
 from maquette.geometry.rotation import facing_rotation
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import save_checkpoint
-from maquette.nets.gsn import GSN, PRESETS, camera_of, canonical_cube
+from maquette.nets.gsn import PRESETS, GSNNet, camera_of, canonical_cube
 from maquette.train.gsn.config import GSNTraining
 from maquette.types import Camera, Gaussians
 
@@ -244,7 +244,7 @@ def test_missing_data_and_weights_are_told_in_a_line(load_benchmark, script, tmp
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("case", ["net", "render"])
 def test_a_case_is_measured(throughput, case, tmp_path, capsys, monkeypatch):
-    net = GSN(PRESETS["tiny"])
+    net = GSNNet(PRESETS["tiny"])
     save_checkpoint(tmp_path, net.config, net.state_dict())
     monkeypatch.setattr(throughput, "QUICK_S", 0.01)
     command = ["--case", case, "--threads", "1", "--quick", "--cpu-time", "--weights", str(tmp_path)]

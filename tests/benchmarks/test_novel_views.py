@@ -14,7 +14,7 @@ from maquette.errors import InputError
 from maquette.io.images import encode_png
 from maquette.metrics import psnr_db
 from maquette.synth.multiview.cameras import condition_view, intrinsics_text, look_at_origin, pose_text, spiral_places
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest
 from maquette.types import Camera, Gaussians
 
@@ -63,7 +63,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def case(data) -> Trial:
-    return views.trial(Views(data), 0, 8)
+    return views.trial(ViewsDataset(data), 0, 8)
 
 
 def test_view_64_of_251_is_shown_and_the_other_250_are_scored():
@@ -73,7 +73,7 @@ def test_view_64_of_251_is_shown_and_the_other_250_are_scored():
 
 def test_of_a_shorter_spiral_the_view_at_its_place_is_shown_and_the_others_are_scored(data):
     assert condition_view(COUNT) == SHOWN
-    case = views.trial(Views(data), 0)
+    case = views.trial(ViewsDataset(data), 0)
     assert case.views == tuple(view for view in range(COUNT) if view != SHOWN)
     assert (case.image[:, 0, 0] * 255).round().tolist() == [SHOWN] * 3
     assert [round(float(image[0, 0, 0]) * 255) for image in case.rgb] == list(case.views)
@@ -182,7 +182,7 @@ def test_the_test_split_is_taken_where_there_are_splits(tmp_path):
 def test_the_first_objects_of_each_category(tmp_path):
     for name in ("cup_test/a", "cup_test/b", "lamp_test/c"):
         write_object(tmp_path / name, 3)
-    assert [case.name for case in views.trials(Views(tmp_path), objects=1)] == ["a", "c"]
+    assert [case.name for case in views.trials(ViewsDataset(tmp_path), objects=1)] == ["a", "c"]
 
 
 def test_lpips_says_what_it_lacks_and_downloads_nothing(monkeypatch, tmp_path):

@@ -8,8 +8,8 @@ import torch
 from maquette.io.checkpoints import save_checkpoint
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
-from maquette.nets.refiner import PRESETS, Refiner
+from maquette.nets.nirne import NiRNENet
+from maquette.nets.refiner import PRESETS, RefinerNet
 from maquette.train.refiner.scores import Scores
 
 
@@ -26,7 +26,7 @@ def test_ratios_and_table_by_hand(load_benchmark):
 
 @pytest.mark.usefixtures("one_thread")
 def test_untrained_weights_change_nothing(load_benchmark, tiny_shapes, tmp_path, capsys):
-    save_checkpoint(tmp_path / "refiner", PRESETS["tiny"], Refiner(PRESETS["tiny"]).state_dict())
+    save_checkpoint(tmp_path / "refiner", PRESETS["tiny"], RefinerNet(PRESETS["tiny"]).state_dict())
     NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(tmp_path / "nirne")
     options = ["--json", "--weights", tmp_path / "refiner", "--predictor", tmp_path / "nirne", "--data", tiny_shapes]
     assert load_benchmark("refiner").main(list(map(str, options))) == 0

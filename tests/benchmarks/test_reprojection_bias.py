@@ -5,8 +5,7 @@ import json
 import pytest
 
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import PRESETS, NiRNENet
 
 
 @pytest.mark.usefixtures("one_thread")

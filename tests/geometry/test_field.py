@@ -11,11 +11,11 @@ from maquette.synth.shapes import sample_field
 POINTS = np.random.default_rng(0).uniform(-1, 1, (200, 3))
 
 
-def values(field: f.Field, points: np.ndarray = POINTS) -> np.ndarray:
+def values(field: f.SolidField, points: np.ndarray = POINTS) -> np.ndarray:
     return np.array([f.evaluate(field, *map(float, p)) for p in points])
 
 
-def single(kind: int, params: tuple[float, ...], **options) -> f.Field:
+def single(kind: int, params: tuple[float, ...], **options) -> f.SolidField:
     builder = Builder(np.random.default_rng(0))
     builder.add(kind, params, **options)
     return builder.build()

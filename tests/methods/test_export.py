@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from maquette.errors import InputError
 from maquette.methods.export import TOLERANCE, export_onnx, normalised
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS, enlarged
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import PRESETS, NiRNENet, enlarged
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import Photo
 

@@ -30,11 +30,10 @@ from maquette.methods.fusion import (
     weights,
 )
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import Rose
+from maquette.methods.rose import RoSE
 from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
-from maquette.nets.rose import PRESETS
-from maquette.nets.rose import Rose as RoseNet
+from maquette.nets.nirne import NiRNENet
+from maquette.nets.rose import PRESETS, RoSENet
 from maquette.types import NormalMap, Photo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -270,7 +269,7 @@ def folders(tmp_path_factory):
     torch.manual_seed(0)
     nirne, rose = tmp_path_factory.mktemp("nirne"), tmp_path_factory.mktemp("rose")
     NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(nirne)
-    net = RoseNet(PRESETS["tiny"])
+    net = RoSENet(PRESETS["tiny"])
     save_checkpoint(rose, net.config, net.state_dict(), torch.float32)
     config = AutoConfig(
         fingerprint(nirne),
@@ -290,7 +289,7 @@ def test_auto_is_both_methods_as_they_were_calibrated(folders):
     assert read_config(rose / CALIBRATION_NAME, AutoConfig) == config
     photo = Photo(torch.rand(40, 36, 3, generator=torch.Generator().manual_seed(3)), name="cup")
     method = auto(rose, nirne_weights=nirne)
-    first, second = NiRNE.from_pretrained(nirne), Rose.from_pretrained(rose, "cpu", 2, 1.5, "paper")
+    first, second = NiRNE.from_pretrained(nirne), RoSE.from_pretrained(rose, "cpu", 2, 1.5, "paper")
     found, expected = method(photo), fuse(first(photo), second(photo), config.calibration)
     assert torch.equal(found.normals, expected.normals)
     assert found.concentration is not None and expected.concentration is not None

@@ -15,8 +15,7 @@ from maquette.io.checkpoints import save_checkpoint
 from maquette.io.images import read_photo
 from maquette.methods.gsn import GSN, LEAST_OPACITY, confidence_of, in_camera, outward_normals
 from maquette.methods.gsn_framing import SIDE_PX, TYPICAL_EXTENT
-from maquette.nets.gsn import FOV_DEG, PRESETS, camera_of
-from maquette.nets.gsn import GSN as GSNNet
+from maquette.nets.gsn import FOV_DEG, PRESETS, GSNNet, camera_of
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians
 

@@ -7,10 +7,9 @@ import torch
 
 from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import PRESETS, NiRNENet
 from maquette.nets.nirne_conv import PRESETS as CONV_PRESETS
-from maquette.nets.nirne_conv import ConvNiRNE
+from maquette.nets.nirne_conv import ConvNiRNENet
 from maquette.types import Photo
 
 
@@ -158,5 +157,5 @@ def test_working_sizes_are_rounded_up_to_what_the_network_takes(method, asked, u
 def test_how_finely_a_network_looks_by_default():
     """Passes with a guide go on to 512 px; weights of before keep the resolution that they were measured at."""
     assert NiRNE(NiRNENet(PRESETS["tiny"])).detail_px == 512
-    assert NiRNE(ConvNiRNE(CONV_PRESETS["tiny"])).detail_px == 256
+    assert NiRNE(ConvNiRNENet(CONV_PRESETS["tiny"])).detail_px == 256
     assert NiRNE(NiRNENet(PRESETS["tiny"]), detail_px=0).detail_px == 0

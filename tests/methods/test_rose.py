@@ -13,10 +13,9 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.geometry.directional import expected_angle
 from maquette.io.checkpoints import save_checkpoint
-from maquette.methods.rose import SIGMAS, Rose, expected_error, guidance_of_frames, imagine, shadings, to_normals
+from maquette.methods.rose import SIGMAS, RoSE, expected_error, guidance_of_frames, imagine, shadings, to_normals
 from maquette.metrics import angular_error_deg
-from maquette.nets.rose import PRESETS, Condition
-from maquette.nets.rose import Rose as RoseNet
+from maquette.nets.rose import PRESETS, Condition, RoSENet
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.shading.solve import solve_shading
 from maquette.types import Photo
@@ -27,7 +26,7 @@ SIDE = TINY.size_px
 DISC = 28  # pixels across: its square, with the margins, is the network's 32
 
 
-class Analytic(RoseNet):
+class Analytic(RoSENet):
     """Says what is clean by a formula, and shows latents as they are; the photo's mask is its token."""
 
     def __init__(self, clean, config=TINY) -> None:
@@ -45,9 +44,9 @@ class Analytic(RoseNet):
 
 
 @pytest.fixture(scope="module")
-def untrained() -> RoseNet:
+def untrained() -> RoSENet:
     torch.manual_seed(0)
-    net = RoseNet(TINY)
+    net = RoSENet(TINY)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
@@ -84,7 +83,7 @@ def perfect(frames: int = TINY.frames) -> Analytic:
 @pytest.mark.parametrize(("frames", "solver"), [(9, "paper"), (9, "robust"), (6, "paper"), (12, "robust")])
 def test_perfect_frames_give_the_true_normals(frames, solver):
     photo, truth = photo_of_ball(DISC, (50, 61), 9, 21)
-    found = Rose(perfect(frames), solver=solver)(photo)
+    found = RoSE(perfect(frames), solver=solver)(photo)
     lit = (shading_frames(truth, ring_lights(frames).float()) > 0).sum(0) >= 3
     assert photo.mask is not None
     assert bool((lit == photo.mask).all())  # the paper's lemma
@@ -96,13 +95,13 @@ def test_perfect_frames_give_the_true_normals(frames, solver):
 def test_other_sizes_cost_what_the_resampling_costs():
     for diameter, limit in ((20, 3.0), (120, 3.0)):
         photo, truth = photo_of_ball(diameter, (150, 140), 3, 11)
-        error = angular_error_deg(Rose(perfect())(photo).normals, truth, photo.mask)
+        error = angular_error_deg(RoSE(perfect())(photo).normals, truth, photo.mask)
         assert float(error.mean()) < limit
 
 
 def test_the_first_frame_is_lit_from_above_and_the_third_from_the_right():
     photo, _ = photo_of_ball(DISC, (50, 61), 1, 30)
-    found = Rose(perfect()).imagine(photo)
+    found = RoSE(perfect()).imagine(photo)
     assert found.frames is not None
     assert found.frames.shape == (9, SIDE, SIDE)
     first, third = found.frames[0], found.frames[2]
@@ -123,7 +122,7 @@ def test_frames_that_contradict_each_other_cost_confidence():
         sequence[:, 3, ..., : SIDE // 2] = 0.9
         return sequence
 
-    found = Rose(Analytic(spoilt))(photo).concentration
+    found = RoSE(Analytic(spoilt))(photo).concentration
     assert found is not None
     assert float(found[19, 10]) < 0.5 * float(found[19, 28])
 
@@ -156,7 +155,7 @@ def test_any_size_and_place(untrained, size, box):
     if box is not None:
         mask = torch.zeros(size, dtype=torch.bool)
         mask[box[0] : box[1], box[2] : box[3]] = True
-    method = Rose(untrained, steps=2, guidance=2.0)
+    method = RoSE(untrained, steps=2, guidance=2.0)
     found = method.imagine(Photo(rgb, mask))
     again = method.imagine(Photo(rgb, mask))
     expected = torch.ones(size, dtype=torch.bool) if mask is None else mask
@@ -179,13 +178,13 @@ def test_what_lies_outside_the_mask_does_not_count(untrained):
     photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
     assert photo.mask is not None
     other = Photo(torch.where(photo.mask[..., None], photo.rgb, 0.9), photo.mask)
-    method = Rose(untrained, steps=1)
+    method = RoSE(untrained, steps=1)
     assert torch.equal(method(photo).normals, method(other).normals)
 
 
 def test_black_frames_face_the_viewer_and_are_trusted_by_nobody():
     photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
-    found = Rose(Analytic(lambda noisy, sigma, told: torch.full_like(noisy, -1.0)))(photo)
+    found = RoSE(Analytic(lambda noisy, sigma, told: torch.full_like(noisy, -1.0)))(photo)
     assert photo.mask is not None and found.concentration is not None
     assert torch.equal(found.normals[photo.mask], torch.tensor([0.0, 0.0, 1.0]).expand(int(photo.mask.sum()), 3))
     assert float(expected_angle(found.concentration[photo.mask]).min()) > math.radians(89)
@@ -245,7 +244,7 @@ def test_a_network_of_normals_needs_no_solver():
     sequence = normals.repeat(3, 1, 1)[None, :, None].expand(1, -1, 3, -1, -1)  # frame i is component i mod 3
     net = Analytic(lambda noisy, sigma, told: sequence.expand_as(noisy), config)
     photo, truth = photo_of_ball(DISC, (40, 40), 5, 5)
-    found = Rose(net).imagine(photo)
+    found = RoSE(net).imagine(photo)
     assert found.frames is None and found.normal_map.concentration is None
     assert float(angular_error_deg(found.normal_map.normals, truth, photo.mask).max()) < 0.02
     assert torch.allclose(to_normals(net, sequence)[0, :, 16, 16], normals[:, 16, 16], atol=1e-3)
@@ -261,22 +260,22 @@ def test_a_network_of_normals_needs_no_solver():
 )
 def test_bad_numbers(untrained, options, message):
     with pytest.raises(InputError, match=message):
-        Rose(untrained, **options)
+        RoSE(untrained, **options)
 
 
 def test_an_empty_mask_is_refused(untrained):
     with pytest.raises(InputError, match="the mask is empty"):
-        Rose(untrained)(Photo(torch.ones(20, 20, 3), torch.zeros(20, 20, dtype=torch.bool)))
+        RoSE(untrained)(Photo(torch.ones(20, 20, 3), torch.zeros(20, 20, dtype=torch.bool)))
 
 
 def test_weights_are_read_from_a_folder(untrained, tmp_path):
     save_checkpoint(tmp_path, untrained.config, untrained.state_dict(), torch.float32)
     photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
-    method = Rose.from_pretrained(tmp_path, steps=2, guidance=1.5, solver="paper", seed=7)
+    method = RoSE.from_pretrained(tmp_path, steps=2, guidance=1.5, solver="paper", seed=7)
     assert (method.steps, method.guidance, method.solver, method.seed) == (2, 1.5, "paper", 7)
-    expected = Rose(untrained, 2, 1.5, "paper", 7)(photo)
+    expected = RoSE(untrained, 2, 1.5, "paper", 7)(photo)
     assert torch.equal(method(photo).normals, expected.normals)
-    other = Rose(untrained, 2, 1.5, "paper", 8)(photo)
+    other = RoSE(untrained, 2, 1.5, "paper", 8)(photo)
     assert not torch.equal(other.normals, expected.normals)
 
 
@@ -284,14 +283,14 @@ def test_weights_of_another_method_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"width": 3}))
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(InputError, match="RoseConfig"):
-        Rose.from_pretrained(tmp_path)
+        RoSE.from_pretrained(tmp_path)
     with pytest.raises(InputError, match="RoseConfig"):
-        Rose.from_pretrained("nirne-small")
+        RoSE.from_pretrained("nirne-small")
 
 
 def test_a_folder_in_the_layout_of_stable_video_diffusion(tmp_path):
     """Of as many frames, of such a size, as it says itself."""
-    method = Rose.from_pretrained(write_tiny_svd(tmp_path), steps=1)
+    method = RoSE.from_pretrained(write_tiny_svd(tmp_path), steps=1)
     photo, _ = photo_of_ball(DISC, (40, 40), 5, 5)
     found = method.imagine(photo)
     assert found.frames is not None and photo.mask is not None

@@ -8,7 +8,7 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.methods.auto import auto
-from maquette.methods.rose import Rose
+from maquette.methods.rose import RoSE
 from maquette.metrics import angular_error_deg
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.types import Photo
@@ -35,7 +35,7 @@ def degrees(found: torch.Tensor, ball: tuple[Photo, torch.Tensor]) -> float:
 
 @pytest.fixture(scope="module")
 def imagined(ball):
-    return Rose.from_pretrained().imagine(ball[0])
+    return RoSE.from_pretrained().imagine(ball[0])
 
 
 def test_a_ball_is_better_than_a_third_of_a_wall(ball, imagined):

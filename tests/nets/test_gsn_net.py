@@ -10,7 +10,7 @@ import torch
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
-from maquette.nets.gsn import GSN, PRESETS, GSNConfig, Splats, camera_of, canonical_cube
+from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet, Splats, camera_of, canonical_cube
 from maquette.render.gbuffer import Solid
 from maquette.render.splat.rasterize import rasterize
 from maquette.synth.categories import sample_thing
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = PRESETS["tiny"]
 
 
-def made(seed: int = 0, config: GSNConfig = TINY) -> GSN:
+def made(seed: int = 0, config: GSNConfig = TINY) -> GSNNet:
     torch.manual_seed(seed)
-    return GSN(config)
+    return GSNNet(config)
 
 
 def images(n: int = 2, side: int = 32, seed: int = 1) -> torch.Tensor:
@@ -147,7 +147,7 @@ def test_parameters_are_as_many_as_the_formula_says(name, million, heads_million
     """Five heads of two layers; and what one layer to all parameters would have, which is why there are two."""
     config = PRESETS[name]
     with torch.device("meta"):
-        net = GSN(config)
+        net = GSNNet(config)
     heads = sum((config.latent + 1) * config.width + (config.width + 1) * config.count * k for k in (3, 3, 4, 3, 1))
     squeeze = sum(p.numel() for p in net.squeeze.parameters())
     body = sum(p.numel() for p in net.body.parameters())

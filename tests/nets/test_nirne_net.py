@@ -5,16 +5,16 @@ import torch
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.nets.nirne import PRESETS, NiRNE, NiRNEConfig, enlarged
+from maquette.nets.nirne import PRESETS, NiRNEConfig, NiRNENet, enlarged
 from maquette.shading.exposure import normalise_exposure
 
 
-def made(seed=0, **changes) -> NiRNE:
+def made(seed=0, **changes) -> NiRNENet:
     torch.manual_seed(seed)
-    return NiRNE(NiRNEConfig(**(vars(PRESETS["tiny"]) | changes)))
+    return NiRNENet(NiRNEConfig(**(vars(PRESETS["tiny"]) | changes)))
 
 
-def perturbed(seed=0) -> NiRNE:
+def perturbed(seed=0) -> NiRNENet:
     """Weights off their zeros, as after some training."""
     net = made(seed)
     with torch.no_grad():

@@ -5,15 +5,15 @@ import torch
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.nets.refiner import PRESETS, CrossGate, Refiner, RefinerConfig
+from maquette.nets.refiner import PRESETS, CrossGate, RefinerConfig, RefinerNet
 
 
-def made(seed=0, **changes) -> Refiner:
+def made(seed=0, **changes) -> RefinerNet:
     torch.manual_seed(seed)
-    return Refiner(RefinerConfig(**(vars(PRESETS["tiny"]) | changes)))
+    return RefinerNet(RefinerConfig(**(vars(PRESETS["tiny"]) | changes)))
 
 
-def perturbed(seed=0) -> Refiner:
+def perturbed(seed=0) -> RefinerNet:
     """Weights off their zeros, as after some training."""
     net = made(seed)
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_the_cross_gate_is_its_formula():
 
 
 def test_the_shipped_size_is_one_to_two_million_weights():
-    count = sum(p.numel() for p in Refiner(PRESETS["small"]).parameters())
+    count = sum(p.numel() for p in RefinerNet(PRESETS["small"]).parameters())
     assert 1e6 < count < 2e6
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.nets.nirne_conv import ConvNiRNE
-from maquette.nets.rose import PRESETS, Condition, Rose
+from maquette.nets.nirne_conv import ConvNiRNENet
+from maquette.nets.rose import PRESETS, Condition, RoSENet
 from maquette.nets.rose_small import nearness
 from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights
@@ -21,10 +21,10 @@ TINY = PRESETS["tiny"]
 SIDE = TINY.size_px
 
 
-def alive(config=TINY) -> Rose:
+def alive(config=TINY) -> RoSENet:
     """A network off its zeros, so that whatever can matter does."""
     torch.manual_seed(0)
-    net = Rose(config)
+    net = RoSENet(config)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -32,7 +32,7 @@ def alive(config=TINY) -> Rose:
 
 
 @pytest.fixture(scope="module")
-def net() -> Rose:
+def net() -> RoSENet:
     return alive().requires_grad_(False)
 
 
@@ -118,7 +118,7 @@ class Stub(torch.nn.Module):
 def stubbed(monkeypatch):
     net = alive().requires_grad_(False)
 
-    def stub(says) -> Rose:
+    def stub(says) -> RoSENet:
         net.unet = Stub(says)
         return net
 
@@ -193,7 +193,7 @@ def test_both_ways_of_telling_the_photo_matter_and_can_be_switched_off(photo, no
         ("sees_tokens", replace(nothing, latent=told.latent)),
         ("sees_latent", replace(told, latent=nothing.latent)),
     ):
-        blind = Rose(replace(TINY, **{name: False})).requires_grad_(False)
+        blind = RoSENet(replace(TINY, **{name: False})).requires_grad_(False)
         blind.load_state_dict(full.state_dict())
         seen = blind.condition(*photo)
         assert torch.equal(seen.tokens, without.tokens)
@@ -243,7 +243,7 @@ def test_grey_is_the_mean_of_the_channels_and_rgb_is_not(photo):
 def test_the_tokens_are_nirnes_clean_encoder(photo):
     """Features of the same weights, as NiRNE itself computes them: levels 1/8 and 1/16, normalised."""
     torch.manual_seed(4)
-    nirne, net = ConvNiRNE(TINY.encoder).requires_grad_(False), alive().requires_grad_(False)
+    nirne, net = ConvNiRNENet(TINY.encoder).requires_grad_(False), alive().requires_grad_(False)
     for parameter in nirne.parameters():
         parameter += 0.1 * torch.randn_like(parameter)
     net.encoder.clean.load_state_dict(nirne.clean.state_dict())
@@ -282,8 +282,8 @@ import sys
 sys.modules["transformers"] = None  # as if it weren't installed, to import and to find_spec
 import torch
 from maquette.methods.rose import imagine
-from maquette.nets.rose import PRESETS, Rose
-net = Rose(PRESETS["tiny"]).requires_grad_(False)
+from maquette.nets.rose import PRESETS, RoSENet
+net = RoSENet(PRESETS["tiny"]).requires_grad_(False)
 print(tuple(imagine(net, torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32), steps=1).shape))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ from svd_folder import write_tiny_svd
 
 from maquette.errors import InputError
 from maquette.methods.rose import imagine
-from maquette.nets.rose import Rose
+from maquette.nets.rose import RoSENet
 from maquette.nets.rose_svd import ClipEncoder, read_svd, save_svd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,8 +27,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def net(folder) -> Rose:
-    return Rose(read_svd(folder, FRAMES, SIDE)).requires_grad_(False)
+def net(folder) -> RoSENet:
+    return RoSENet(read_svd(folder, FRAMES, SIDE)).requires_grad_(False)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_another_size_of_photo_is_brought_to_clips():
 
 def test_it_saves_what_it_opens_and_diffusers_opens_that(net, tmp_path):
     save_svd(net, tmp_path / "saved")
-    again = Rose(read_svd(tmp_path / "saved"))
+    again = RoSENet(read_svd(tmp_path / "saved"))
     assert (again.config.frames, again.config.size_px) == (FRAMES, SIDE)  # of what was saved, not of the original
     expected, found = net.state_dict(), again.state_dict()
     assert expected.keys() == found.keys()
@@ -121,7 +121,7 @@ def test_it_saves_what_it_opens_and_diffusers_opens_that(net, tmp_path):
     pipeline = diffusers.StableVideoDiffusionPipeline.from_pretrained(tmp_path / "saved", local_files_only=True)
     assert pipeline.unet.config.num_frames == FRAMES
     save_svd(net, tmp_path / "half", torch.float16)
-    half = Rose(read_svd(tmp_path / "half", FRAMES, SIDE)).state_dict()
+    half = RoSENet(read_svd(tmp_path / "half", FRAMES, SIDE)).state_dict()
     assert all(
         torch.equal(half[name], value.half().float()) for name, value in net.state_dict().items() if "std" not in name
     )
@@ -135,7 +135,7 @@ def test_the_layout_of_sv3d(tmp_path):
     """Two constants instead of three: the noise of the photo, and a camera that stays where it is."""
     config = read_svd(write_tiny_svd(tmp_path, time_ids=2), 9, SIDE)
     assert config.time_ids == (1e-5, 0.0)
-    net = Rose(config)
+    net = RoSENet(config)
     noisy = torch.randn(1, 9, 4, 4, 4)
     assert net.clean(noisy, torch.ones(1), net.condition(*photos(1))).shape == noisy.shape
     index = tmp_path / "model_index.json"
@@ -146,7 +146,7 @@ def test_the_layout_of_sv3d(tmp_path):
 def test_weights_in_half_precision_alone_will_do(changed, net):
     for path in changed.rglob("*.safetensors"):
         path.rename(path.with_name(path.stem + ".fp16.safetensors"))
-    found = Rose(read_svd(changed, FRAMES, SIDE)).state_dict()
+    found = RoSENet(read_svd(changed, FRAMES, SIDE)).state_dict()
     assert all(torch.equal(found[name], value) for name, value in net.state_dict().items())
 
 
@@ -218,4 +218,4 @@ def test_damaged_weights_are_one_line(changed, fault):
     else:
         path.write_bytes((changed / "vae" / "diffusion_pytorch_model.safetensors").read_bytes())
     with pytest.raises(InputError, match=re.escape(str(changed / "unet")) + r": [^\n]*$"):
-        Rose(read_svd(changed, FRAMES, SIDE))
+        RoSENet(read_svd(changed, FRAMES, SIDE))

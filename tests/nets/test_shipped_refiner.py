@@ -8,13 +8,13 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
-from maquette.nets.refiner import Refiner, RefinerConfig
+from maquette.nets.refiner import RefinerConfig, RefinerNet
 from maquette.shading.exposure import normalise_exposure
 
 
 @pytest.fixture(scope="module")
-def refiner() -> Refiner:
-    return load_network("clone-small", RefinerConfig, Refiner).eval().requires_grad_(False)
+def refiner() -> RefinerNet:
+    return load_network("clone-small", RefinerConfig, RefinerNet).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

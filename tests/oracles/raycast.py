@@ -17,7 +17,7 @@ class Hits(NamedTuple):
 
 
 def raycast(vertices: np.ndarray, faces: np.ndarray, view) -> Hits:
-    """Cast one ray through every pixel centre of a `maquette.render.gbuffer.View`.
+    """Cast one ray through every pixel centre of a `maquette.render.gbuffer.ObjectCamera`.
 
     A triangle is tested against the pixels in the bounding box of its projection, and against no others.
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maquette.geometry import field as f
-from maquette.render.gbuffer import DISTANT, POINT, View, block_distance, solidify, trace
+from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera, block_distance, solidify, trace
 from maquette.synth.builder import Builder
 
 SIDE = 64
@@ -13,7 +13,7 @@ RADIUS = 0.7
 NO_LIGHTS = np.zeros((0, 4))
 
 
-def looking_from(backward, orthographic=False, px=64, distance=3.0) -> View:
+def looking_from(backward, orthographic=False, px=64, distance=3.0) -> ObjectCamera:
     """A camera on the axis `backward` that looks at the origin and frames [-1, 1]."""
     backward = np.asarray(backward, float) / np.linalg.norm(backward)
     other = [0, 1, 0] if abs(backward[1]) < 0.9 else [0, 0, -1]
@@ -21,10 +21,10 @@ def looking_from(backward, orthographic=False, px=64, distance=3.0) -> View:
     right /= np.linalg.norm(right)
     pose = np.stack([right, np.cross(backward, right), backward, distance * backward], 1)
     focal = px / 2 if orthographic else px / 2 * distance
-    return View(pose, px, px, focal, (px / 2, px / 2), orthographic)
+    return ObjectCamera(pose, px, px, focal, (px / 2, px / 2), orthographic)
 
 
-def rays(view: View):
+def rays(view: ObjectCamera):
     """Origin and unit direction of every pixel in the object frame, float64."""
     u, v = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
     x, y = (u - view.center_px[0]) / view.focal_px, (view.center_px[1] - v) / view.focal_px

@@ -14,7 +14,7 @@ from oracles.raycast import Hits, raycast
 from scipy import ndimage
 
 from maquette.geometry.field import GROOVES
-from maquette.render.gbuffer import GBuffer, Solid, View, solidify, trace
+from maquette.render.gbuffer import GBuffer, ObjectCamera, Solid, solidify, trace
 from maquette.synth.builder import Builder
 from maquette.synth.shapes import CLASSIC, grid_mesh, sample_solid
 from maquette.synth.views import sample_lights, sample_view
@@ -27,7 +27,7 @@ BOX = np.ones((3, 3), bool)
 
 class Case(NamedTuple):
     solid: Solid
-    view: View
+    view: ObjectCamera
     buffer: GBuffer
     hits: Hits
 

@@ -5,7 +5,7 @@ import pytest
 import trimesh
 from oracles.raycast import raycast
 
-from maquette.render.gbuffer import DISTANT, POINT, View
+from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera
 from maquette.render.mesh_gbuffer import trace_mesh, triangulate
 
 PX = 48
@@ -13,9 +13,9 @@ NO_LIGHTS = np.zeros((0, 4))
 CAMERA = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4.0]])
 
 
-def looking(pose=CAMERA, px=PX, orthographic=False) -> View:
+def looking(pose=CAMERA, px=PX, orthographic=False) -> ObjectCamera:
     focal = px / 2.4 if orthographic else px * 1.6
-    return View(pose, px, px, focal, (px / 2 + 0.3, px / 2 - 0.7), orthographic)
+    return ObjectCamera(pose, px, px, focal, (px / 2 + 0.3, px / 2 - 0.7), orthographic)
 
 
 def bumpy(seed: int) -> trimesh.Trimesh:
@@ -85,7 +85,7 @@ def test_a_wall_casts_its_shadow_and_a_corner_is_less_open():
     floor = [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]
     wall = [[0, -1, 0], [0, 1, 0], [0, 1, 0.5], [0, -1, 0.5]]
     triangles = triangulate(np.array(floor + wall, float), np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]))
-    view = View(CAMERA, 64, 64, 64 / 2.2, (32, 32), True)
+    view = ObjectCamera(CAMERA, 64, 64, 64 / 2.2, (32, 32), True)
     half = np.sqrt(0.5)
     buffer, hits = trace_mesh(triangles, view, np.array([[half, 0, half, DISTANT], [1.0, 0, 0.5, POINT]]))
     on_floor = (hits.face == 0) | (hits.face == 1)

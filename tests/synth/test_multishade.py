@@ -11,7 +11,7 @@ import trimesh
 
 from maquette.io.meshes import read_mesh
 from maquette.io.normal_maps import read_normal_map
-from maquette.render.gbuffer import DISTANT, View
+from maquette.render.gbuffer import DISTANT, ObjectCamera
 from maquette.shading.rigs import ring_lights
 from maquette.synth import dataset
 from maquette.synth.mesh_files import MeshFile
@@ -153,7 +153,7 @@ def test_a_cast_shadow_is_in_the_photo_s_light_and_not_in_the_target(tmp_path):
     mesh = read(tmp_path, trimesh.Trimesh(floor + wall, [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], process=False))
     placed = place(mesh, PX)
     pose = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4.0]])
-    view = View(pose, PX, PX, PX / 2, (PX / 2, PX / 2), True)
+    view = ObjectCamera(pose, PX, PX, PX / 2, (PX / 2, PX / 2), True)
     lights = sample_lights(np.random.default_rng(0), view)
     lights[0] = [np.sqrt(0.5), 0, np.sqrt(0.5), DISTANT]
     surfaces = look(placed, view, lights).surfaces

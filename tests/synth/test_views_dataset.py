@@ -25,9 +25,9 @@ from maquette.synth.multiview.cameras import (
     spiral_places,
 )
 from maquette.synth.multiview.making import draw, make_object, place_mesh, place_thing
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import Task, ViewsSpec, object_files
-from maquette.synth.parts import Parts, nearest_part
+from maquette.synth.parts import PartsBuilder, nearest_part
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PX = 64
@@ -110,7 +110,7 @@ def balls_seen(three_balls, tmp_path_factory):
     made = make_object(spec, three_balls.parent, task)
     assert sorted(made.files) == sorted(object_files(spec, task))
     write(folder / task.folder, made.files)
-    return Views(folder).object(0)
+    return ViewsDataset(folder).object(0)
 
 
 def test_known_balls_are_where_the_written_poses_and_intrinsics_say(balls_seen):
@@ -196,7 +196,7 @@ def test_a_point_has_one_colour_whoever_looks_at_it(three_balls):
 
 
 def test_an_object_fills_a_box_of_diagonal_one_and_takes_its_parts_colours():
-    m = Parts(np.random.default_rng(0))
+    m = PartsBuilder(np.random.default_rng(0))
     m.part("slab", np.array([0.9, 0.1, 0.1]))
     m.add(BOX, (0.8, 0.1, 0.4))
     m.part("ball", np.array([0.1, 0.1, 0.9]))
@@ -282,7 +282,7 @@ def test_the_published_layout_is_read_without_masks_and_normals(tmp_path):
     truth = published(tmp_path / "srn_cars" / "cars_train" / "1a2b")
     published(tmp_path / "srn_chairs" / "chairs_train" / "chairs_2.0_train" / "c0ffee", alpha=True)
     published(tmp_path / "srn_cars" / "cars_test" / "9f", 2)
-    data = Views(tmp_path)
+    data = ViewsDataset(tmp_path)
     assert list(zip(data.categories, data.splits, data.names, strict=True)) == [
         ("cars", "test", "9f"),
         ("cars", "train", "1a2b"),
@@ -299,14 +299,14 @@ def test_the_published_layout_is_read_without_masks_and_normals(tmp_path):
     assert project(car.camera(0), torch.tensor([0, 0, 0.1]))[1] < 8  # up in the world is up in the picture
     assert data.object(2).rgb.shape == (3, 3, 16, 16)
     for inner in ("srn_cars/cars_train", "srn_cars/cars_train/1a2b"):
-        assert Views(tmp_path / inner).categories == ["cars"]
-    assert Views(tmp_path, category="chairs", split="train").names == ["c0ffee"]
+        assert ViewsDataset(tmp_path / inner).categories == ["cars"]
+    assert ViewsDataset(tmp_path, category="chairs", split="train").names == ["c0ffee"]
 
 
 def test_a_mask_from_white_is_made_only_if_asked_for(tmp_path):
     published(tmp_path / "cars_train" / "a")
-    assert Views(tmp_path).object(0).mask is None
-    mask = Views(tmp_path, white_is_background=True).object(0).mask
+    assert ViewsDataset(tmp_path).object(0).mask is None
+    mask = ViewsDataset(tmp_path, white_is_background=True).object(0).mask
     assert mask is not None
     assert mask.shape == (3, 1, 16, 16)
     assert mask[0].sum() == 8 * 6
@@ -315,7 +315,7 @@ def test_a_mask_from_white_is_made_only_if_asked_for(tmp_path):
 
 def test_some_views_in_any_order_and_cameras_relative_to_one(tmp_path):
     published(tmp_path / "cars_train" / "a", 5)
-    data = Views(tmp_path)
+    data = ViewsDataset(tmp_path)
     assert data.view_count(0) == 5
     every, some = data.object(0), data.object(0, [4, 1])
     assert some.views == (4, 1)
@@ -346,19 +346,19 @@ def test_a_damaged_object_is_one_line(tmp_path, name, content, said):
     published(tmp_path / "cars_train" / "a")
     write(tmp_path / "cars_train" / "a", {name: content})
     with pytest.raises(InputError, match=said.replace("(", r"\(")):
-        Views(tmp_path).object(0)
+        ViewsDataset(tmp_path).object(0)
 
 
 def test_a_folder_without_objects_and_a_view_that_is_not_there_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        Views(tmp_path / "nowhere")
+        ViewsDataset(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no object"):
-        Views(tmp_path)
+        ViewsDataset(tmp_path)
     published(tmp_path / "cars_train" / "a")
     with pytest.raises(InputError, match="holds no object of cups"):
-        Views(tmp_path, category="cups")
+        ViewsDataset(tmp_path, category="cups")
     with pytest.raises(InputError, match=r"has no view 3; its views are 0\.\.2"):
-        Views(tmp_path).object(0, [3])
+        ViewsDataset(tmp_path).object(0, [3])
 
 
 def test_what_is_made_can_be_read_and_is_as_large_as_asked(monkeypatch, tmp_path):
@@ -366,7 +366,7 @@ def test_what_is_made_can_be_read_and_is_as_large_as_asked(monkeypatch, tmp_path
     spec = ViewsSpec(1, 2, 0, 1, ("cup",), (), 2, 3, 32)
     for task in spec.tasks():
         write(tmp_path / task.folder, make_object(spec, None, task).files)
-    data = Views(tmp_path)
+    data = ViewsDataset(tmp_path)
     assert (data.categories, data.splits) == (["cup", "cup"], ["test", "train"])
     test, train = data.object(0), data.object(1)
     assert (len(test.rgb), len(train.rgb)) == (3, 2)

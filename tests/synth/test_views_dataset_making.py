@@ -10,7 +10,7 @@ from maquette.errors import InputError
 from maquette.synth.mesh_files import find_meshes
 from maquette.synth.multiview import objects
 from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory, meshes, spec) -> dict[str, bytes]:
     assert len(told) == 1
     found = contents(folder)
     assert len(found) == 2 + 3 * (2 + 4 * 2)
-    assert len(Views(folder)) == 3
+    assert len(ViewsDataset(folder)) == 3
     return found
 
 
@@ -97,7 +97,7 @@ def test_stopped_after_an_object_or_within_one_it_goes_on_to_the_same(tmp_path, 
         generate(tmp_path, spec, meshes)
     monkeypatch.undo()
     assert contents(tmp_path) == kept
-    assert len(Views(tmp_path)) == 1
+    assert len(ViewsDataset(tmp_path)) == 1
     again = []
     generate(tmp_path, spec, meshes, done=again.append)
     assert len(again) == 4

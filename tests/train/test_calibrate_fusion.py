@@ -9,8 +9,8 @@ from maquette.methods.auto import AutoConfig, auto, fingerprint
 from maquette.methods.baselines import flat
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS as NIRNE_PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
-from maquette.nets.rose import PRESETS, Rose
+from maquette.nets.nirne import NiRNENet
+from maquette.nets.rose import PRESETS, RoSENet
 from maquette.train.fusion import calibrate_auto, half_of, look, save_calibration
 from maquette.types import NormalMap
 
@@ -53,7 +53,7 @@ def test_what_is_written_is_what_auto_takes(tiny_shapes, tmp_path):
     torch.manual_seed(0)
     nirne, rose = tmp_path / "nirne", tmp_path / "rose"
     NiRNE(NiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(nirne)
-    net = Rose(PRESETS["tiny"])
+    net = RoSENet(PRESETS["tiny"])
     save_checkpoint(rose, net.config, net.state_dict(), torch.float32)
     config = calibrate_auto(tiny_shapes, rose, nirne, steps=1, solver="paper", photos=3)
     path = save_calibration(rose, config)

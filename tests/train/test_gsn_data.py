@@ -10,7 +10,7 @@ import torch
 from maquette.errors import InputError
 from maquette.geometry.camera import project
 from maquette.nets.gsn import PRESETS, Splats, camera_of
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.train.gsn.data import ViewBatch, ViewCache, distance_of, draw_batch, turned_images, views_of
 from maquette.train.gsn.loss import cloud, rendered
 
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def train(tiny_views) -> Views:
-    return Views(tiny_views, split="train")
+def train(tiny_views) -> ViewsDataset:
+    return ViewsDataset(tiny_views, split="train")
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_only_so_many_bytes_are_kept(train):
 
 
 def test_the_published_layout_has_colours_and_cameras_alone(published):
-    data = Views(published)
+    data = ViewsDataset(published)
     assert distance_of(data) == pytest.approx(2.0)
     batch = draw_batch(ViewCache(data), 0, 0, 2, 3, 8)
     assert (batch.mask, batch.normals) == (None, None)
@@ -170,16 +170,16 @@ def test_what_does_not_fit_is_one_line(train, published, tmp_path):
         assert wrong != before
         pose.write_text(wrong)
         with pytest.raises(InputError, match=r"^[^\n]*cars_train/a: its cameras don't look at the origin[^\n]*$"):
-            distance_of(Views(published))
+            distance_of(ViewsDataset(published))
         pose.write_text(before)
     vans = published / "vans_train" / "c"  # every category is looked at
     shutil.copytree(published / "cars_train" / "a", vans)
-    assert distance_of(Views(published)) == pytest.approx(2.0)
+    assert distance_of(ViewsDataset(published)) == pytest.approx(2.0)
     (vans / "pose" / "000001.txt").write_text(before.replace("-2.0", "-3.0").replace("2.0", "3.0"))
     with pytest.raises(InputError, match=r"^[^\n]*vans_train/c: [^\n]*one distance \(2.00, the mean of those of a\)"):
-        distance_of(Views(published))
+        distance_of(ViewsDataset(published))
     shutil.rmtree(vans.parent)
-    assert distance_of(Views(published)) == pytest.approx(2.0)
+    assert distance_of(ViewsDataset(published)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -8,9 +8,9 @@ import torch
 
 from maquette.errors import InputError
 from maquette.gaussians.chamfer import ChamferWeights
-from maquette.nets.gsn import GSN, PRESETS, Splats, camera_of
+from maquette.nets.gsn import PRESETS, GSNNet, Splats, camera_of
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.train.gsn.config import GSNLoss, GSNTraining
 from maquette.train.gsn.data import ViewBatch, ViewCache, draw_batch, turned_images
 from maquette.train.gsn.loss import cloud, equivariance, gsn_loss, render_loss, rendered
@@ -22,14 +22,14 @@ CONFIG = GSNTraining(PRESETS["tiny"], (Phase(32, 2, 2, 1e-3, 1e-4),), views=3)
 
 @pytest.fixture(scope="module")
 def batch(tiny_views) -> ViewBatch:
-    return draw_batch(ViewCache(Views(tiny_views, split="train")), 0, 0, 4, 3, 32)
+    return draw_batch(ViewCache(ViewsDataset(tiny_views, split="train")), 0, 0, 4, 3, 32)
 
 
 @pytest.fixture(scope="module")
-def net() -> GSN:
+def net() -> GSNNet:
     """With weights off their beginnings, as after some training."""
     torch.manual_seed(0)
-    net = GSN(PRESETS["tiny"]).eval()
+    net = GSNNet(PRESETS["tiny"]).eval()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.05 * torch.randn(parameter.shape)
@@ -126,7 +126,7 @@ def test_without_masks_and_normals_or_without_weights_those_parts_are_left_out(n
     torch.testing.assert_close(unweighted["loss"], parts["loss"])
 
 
-def heard(net: GSN, monkeypatch) -> list[torch.Tensor]:
+def heard(net: GSNNet, monkeypatch) -> list[torch.Tensor]:
     """What the network is given, as it is given."""
     given, forward = [], net.forward
     monkeypatch.setattr(net, "forward", lambda image: (given.append(image), forward(image))[1])

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network, save_checkpoint
-from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet
 from maquette.runs import state as checkpoints
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
 from maquette.train.gsn.recipe import open_views, train_gsn
 from maquette.train.gsn.scores import validate_gsn
@@ -118,10 +118,10 @@ def test_held_out_errors_are_logged_where_a_phase_ends_and_as_often_as_asked(tin
 def test_weights_that_were_saved_do_the_same(undisturbed, tiny_views, tmp_path):
     """Bit for bit in single precision; and nearly in half, which is what ships."""
     net, _ = undisturbed
-    image = Views(tiny_views).object(0).rgb[:2]
+    image = ViewsDataset(tiny_views).object(0).rgb[:2]
     for dtype, apart in ((torch.float32, 0.0), (torch.float16, 2e-3)):
         save_checkpoint(tmp_path, net.config, net.state_dict(), dtype)
-        again = load_network(tmp_path, GSNConfig, GSN).eval()
+        again = load_network(tmp_path, GSNConfig, GSNNet).eval()
         assert again.config == net.config
         with torch.no_grad():
             for name, value in vars(net(image)).items():
@@ -161,8 +161,8 @@ def test_bfloat16_convolves_in_it_and_keeps_weights_in_single_precision(tiny_vie
 def test_a_blind_network_learns_one_splat_for_all(tiny_views, tmp_path, monkeypatch):
     """Held-out images don't reach it either: its errors are those of the splat that it makes of white."""
     config = replace(CONFIG, phases=(replace(HALF, steps=2),), blind=True)
-    given, forward = [], GSN.forward
-    monkeypatch.setattr(GSN, "forward", lambda self, image: (given.append(image), forward(self, image))[1])
+    given, forward = [], GSNNet.forward
+    monkeypatch.setattr(GSNNet, "forward", lambda self, image: (given.append(image), forward(self, image))[1])
     train_gsn(config, tiny_views, tmp_path, validation=tiny_views)
     assert len(given) == 2 + 2  # steps, held-out objects
     assert all(bool((image == 1).all()) for image in given)
@@ -208,4 +208,4 @@ def test_the_presets_fit_the_data_that_is_made_for_them():
         assert config.phases[-1].size_px == 128
         assert config.views >= 2
     with torch.device("meta"):
-        assert isinstance(TRAINING["small"].build(), GSN)
+        assert isinstance(TRAINING["small"].build(), GSNNet)

@@ -394,9 +394,9 @@ def test_the_concentration_learns_from_the_likelihood_alone():
 
 def test_validation_of_a_flat_guess_is_the_flat_guess(folders, undisturbed):
     """A network whose head is zero says (0, 0, 1) everywhere: both figures agree."""
-    from maquette.nets.nirne import NiRNE
+    from maquette.nets.nirne import NiRNENet
 
-    net = NiRNE(PRESETS["tiny"])
+    net = NiRNENet(PRESETS["tiny"])
     with torch.no_grad():
         for parameter in net.head.parameters():
             parameter.zero_()

@@ -9,7 +9,7 @@ import torch
 from maquette.errors import InputError
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne_conv import PRESETS as NIRNE_PRESETS
-from maquette.nets.nirne_conv import ConvNiRNE
+from maquette.nets.nirne_conv import ConvNiRNENet
 from maquette.nets.refiner import PRESETS
 from maquette.runs.schedule import Phase
 from maquette.synth.shards import ShapeData
@@ -42,7 +42,7 @@ def predictor(tmp_path_factory):
     """A folder of untrained NiRNE weights, and the network."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("weights")
-    NiRNE(ConvNiRNE(NIRNE_PRESETS["tiny"])).save_pretrained(folder)
+    NiRNE(ConvNiRNENet(NIRNE_PRESETS["tiny"])).save_pretrained(folder)
     return folder, NiRNE.from_pretrained(folder).net
 
 

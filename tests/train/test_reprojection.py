@@ -13,7 +13,7 @@ from maquette.synth.photo import Surfaces
 from maquette.synth.shards import ShapeData
 from maquette.train.refiner.reprojection import (
     SOURCES,
-    Views,
+    LitImages,
     albedo_of,
     contour,
     curl,
@@ -50,7 +50,7 @@ def plaster(surfaces: Surfaces, albedo=0.7) -> Material:
     return Material(torch.full((n, 3, height, width), albedo), torch.ones(n, 1, height, width), 0 * single, 0 * single)
 
 
-def views_of(surfaces: Surfaces) -> Views:
+def views_of(surfaces: Surfaces) -> LitImages:
     return render_views(surfaces, plaster(surfaces))
 
 

@@ -11,7 +11,7 @@ from svd_folder import write_tiny_svd
 
 from maquette.errors import InputError
 from maquette.methods.rose import imagine
-from maquette.nets.rose import PRESETS, Rose
+from maquette.nets.rose import PRESETS, RoSENet
 from maquette.nets.rose_svd import read_svd, save_svd
 from maquette.runs import state as checkpoints
 from maquette.runs.schedule import Phase
@@ -216,7 +216,7 @@ def test_the_vae_starts_as_principal_components(folders):
     random, net = CONFIG.build(), CONFIG.build()
     start_from_components(net, source(0))
 
-    def error(net: Rose, images: torch.Tensor) -> float:
+    def error(net: RoSENet, images: torch.Tensor) -> float:
         with torch.no_grad():
             return float((net.decode(net.encode(images)) - images).square().mean())
 
@@ -308,7 +308,7 @@ def test_stable_video_diffusion_trains_its_first_convolution_and_its_attention(s
 
     with pytest.raises(KilledError):
         train_rose(config, folders, tmp_path / "killed", save_every_s=0.0, report=die)
-    before = Rose(config.net).state_dict()
+    before = RoSENet(config.net).state_dict()
     trained = train_rose(config, folders, tmp_path / "killed")
     whole = train_rose(config, folders, tmp_path / "whole").state_dict()
     assert differing(trained.state_dict(), whole) == set()
@@ -320,7 +320,7 @@ def test_stable_video_diffusion_trains_its_first_convolution_and_its_attention(s
     assert moved <= attention | {"unet.conv_in.weight", "unet.conv_in.bias"}
     assert any("temporal" in name for name in learns)
     save_svd(trained, tmp_path / "saved")
-    again = Rose(read_svd(tmp_path / "saved", 3, 32)).requires_grad_(False)
+    again = RoSENet(read_svd(tmp_path / "saved", 3, 32)).requires_grad_(False)
     assert differing(again.state_dict(), whole) == set()
     photo, mask = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     sequence = imagine(again, photo, mask, steps=2, guidance=2.5)

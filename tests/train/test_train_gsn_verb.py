@@ -10,10 +10,10 @@ import pytest
 from maquette.app.cli.main import main
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_checkpoint, load_network, save_checkpoint
-from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet
 from maquette.runs.schedule import Phase
 from maquette.synth.multiview import making
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
 from maquette.train.card import describe
 from maquette.train.gsn import config as gsn_config
@@ -48,7 +48,7 @@ def test_it_writes_weights_and_their_card_and_goes_on_where_it_was(tiny, tiny_vi
     assert run(tmp_path, tiny_views, "--ecd", "0.25") == 0
     folder = tmp_path / "run" / "weights"
     assert load_checkpoint(folder, GSNConfig)[0] == PRESETS["tiny"]
-    net = load_network(folder, GSNConfig, GSN)
+    net = load_network(folder, GSNConfig, GSNNet)
     assert all(p.equal(p.half().float()) for p in net.parameters())  # stored in half precision
     card = json.loads((folder / "card.json").read_text())
     told = ("steps", "images", "licence", "seed", "precision", "gaussians", "distance", "name", "before")
@@ -78,7 +78,7 @@ def test_views_that_are_missing_are_made_first(tiny, tmp_path, monkeypatch, capf
     assert run(tmp_path, tmp_path / "made", "--distance", "1.5", held_out=tmp_path / "held") == 0
     assert capfd.readouterr().err == ""
     assert read_manifest(tmp_path / "made").radius == read_manifest(tmp_path / "held").radius == 1.5
-    assert (Views(tmp_path / "made").splits, Views(tmp_path / "held").splits) == (["train"], ["val"])
+    assert (ViewsDataset(tmp_path / "made").splits, ViewsDataset(tmp_path / "held").splits) == (["train"], ["val"])
     assert load_checkpoint(tmp_path / "run" / "weights", GSNConfig)[0].distance == 1.5
 
 
@@ -120,7 +120,7 @@ def test_what_is_wrong_is_told_in_one_line_before_any_work(tiny, tiny_views, cha
     (tmp_path / "empty").mkdir()
     other = ["--run", tmp_path / "other"]
     for name, value in (("cube", False), ("most_scale", 3.0), ("distance", 2.0)):  # of the same shapes all the same
-        net = GSN(replace(PRESETS["tiny"], **{name: value}))
+        net = GSNNet(replace(PRESETS["tiny"], **{name: value}))
         save_checkpoint(tmp_path / f"other_{name}", net.config, net.state_dict())
     cases = [
         ([*other, "--init", tmp_path / "other_cube"], "other_cube: their cube is False, this training's True"),

@@ -6,7 +6,7 @@ import pytest
 
 from maquette.app.cli.main import main
 from maquette.io.checkpoints import load_checkpoint
-from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
+from maquette.nets.refiner import PRESETS, RefinerConfig, RefinerNet
 from maquette.runs.schedule import Phase
 from maquette.train import shapes as data
 from maquette.train.refiner import config as refiner_config
@@ -33,7 +33,7 @@ def test_it_writes_weights_and_their_card_and_goes_on_where_it_was(tiny, tiny_sh
     folder = tmp_path / "run" / "weights"
     config, weights = load_checkpoint(folder, RefinerConfig)
     assert config == PRESETS["tiny"]
-    Refiner(config).load_state_dict(weights)
+    RefinerNet(config).load_state_dict(weights)
     card = json.loads((folder / "card.json").read_text())
     assert (card["steps"], card["photos"], card["seed"], card["precision"]) == (3, 6, 0, "float32")
     assert "no normal in any loss" in card["supervision"]

@@ -9,7 +9,7 @@ from svd_folder import write_tiny_svd
 
 from maquette.app.cli.main import main
 from maquette.io.checkpoints import load_checkpoint, load_network
-from maquette.nets.rose import PRESETS, Rose, RoseConfig
+from maquette.nets.rose import PRESETS, RoseConfig, RoSENet
 from maquette.nets.rose_svd import read_svd
 from maquette.runs.schedule import Phase
 from maquette.synth.mesh_files import find_meshes
@@ -50,7 +50,7 @@ def test_it_writes_weights_and_their_card_and_goes_on_where_it_was(tiny, tiny_sh
     assert run(tmp_path, tiny_shapes) == 0
     folder = tmp_path / "run" / "weights"
     assert load_checkpoint(folder, RoseConfig)[0] == PRESETS["tiny"]
-    load_network(folder, RoseConfig, Rose)
+    load_network(folder, RoseConfig, RoSENet)
     card = json.loads((folder / "card.json").read_text())
     assert card["steps"] == {"VAE": 2, "video model": 1}
     assert card["photos"] == {"VAE": 4, "video model": 2}
@@ -87,7 +87,7 @@ def test_stable_video_diffusion_is_exported_in_its_own_layout(tiny, tiny_shapes,
     assert run(tmp_path, tiny_shapes, "--preset", "svd", "--init", folder) == 0
     assert capfd.readouterr().err == ""
     weights = tmp_path / "run" / "weights"
-    net = Rose(read_svd(weights, 9, 32))
+    net = RoSENet(read_svd(weights, 9, 32))
     assert net.unet.config.num_frames == 9
     card = json.loads((weights / "card.json").read_text())
     assert (card["backbone"], card["precision"], card["encoder"]) == ("svd", "bfloat16 convolutions", None)

@@ -7,8 +7,7 @@ import torch
 
 from maquette.app.cli.main import main
 from maquette.methods.nirne import NiRNE
-from maquette.nets.nirne import PRESETS
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import PRESETS, NiRNENet
 from maquette.train import shapes as data
 from maquette.train.nirne import config
 from maquette.train.nirne.config import NirnePhase, NirneTraining

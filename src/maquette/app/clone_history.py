@@ -33,7 +33,7 @@ _COLOURS = (
 
 
 class History:
-    """What `Clone.fit` reports, kept: hand in `record`.
+    """What `CLONE.fit` reports, kept: hand in `record`.
 
     Attributes:
         turns: the objective's terms at every turn of the loop, and `held_out` where it was looked at.

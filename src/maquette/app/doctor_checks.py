@@ -188,11 +188,11 @@ def _nirne_weights(name: str) -> str:
 
 
 def _rose_weights(name: str) -> str:
-    from maquette.methods.rose import Rose
+    from maquette.methods.rose import RoSE
     from maquette.types import Photo
 
     mask = _ball()
-    method = Rose.from_pretrained(name, steps=1)
+    method = RoSE.from_pretrained(name, steps=1)
     normals = method(Photo(mask[..., None].expand(-1, -1, 3).float() * 0.5, mask)).normals
     return _described(method.net, method.net.config.size_px, normals, mask)
 
@@ -214,10 +214,10 @@ def _refiner_weights(name: str) -> str:
     import torch
 
     from maquette.io.checkpoints import load_network
-    from maquette.nets.refiner import Refiner, RefinerConfig
+    from maquette.nets.refiner import RefinerConfig, RefinerNet
 
     mask = _ball()
-    refiner = load_network(name, RefinerConfig, Refiner)
+    refiner = load_network(name, RefinerConfig, RefinerNet)
     solid = mask[None, None].float()
     facing = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1) * solid
     with torch.inference_mode():

@@ -49,16 +49,16 @@ def build_predictor(method: str, weights: str | None, device: str, detail_px: in
 
         return inflate
     if method == "clone":
-        from maquette.methods.clone.method import Clone
+        from maquette.methods.clone.method import CLONE
 
         if device not in ("auto", "cpu"):
             raise InputError(f"--device {device}: the loop of clone runs on the CPU; give cpu or auto")
-        return Clone.from_pretrained()
+        return CLONE.from_pretrained()
     weights = weights_of(method, weights)
     if method == "rose":
-        from maquette.methods.rose import Rose
+        from maquette.methods.rose import RoSE
 
-        return Rose.from_pretrained(weights, resolve_device(device))
+        return RoSE.from_pretrained(weights, resolve_device(device))
     if method == "auto":
         from maquette.methods.auto import auto
 

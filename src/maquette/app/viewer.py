@@ -40,7 +40,7 @@ _CLAY = (150, 146, 138)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ViewerContent:
     """What is looked at.
 
     Attributes:
@@ -57,7 +57,7 @@ class Shown:
     put: Callable[[Any], object]
 
 
-def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "opengl") -> Shown:
+def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "opengl") -> ViewerContent:
     """Read a splat, a mesh or a normal map, whatever the file is.
 
     Args:
@@ -74,7 +74,7 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
     return _mesh(path) if suffix in READ_SUFFIXES else _relief(path, convention)
 
 
-def serve(shown: Shown, port: int) -> "viser.ViserServer":
+def serve(shown: ViewerContent, port: int) -> "viser.ViserServer":
     """Start a server that shows something from the front; `stop` ends it.
 
     Args:
@@ -117,7 +117,7 @@ def _holds_gaussians(path: Path) -> bool:
     return bool(properties & {"f_dc_0", "packed_position", "scale_0", "rot_0"})
 
 
-def _splats(gaussians: Gaussians, path: Path) -> Shown:
+def _splats(gaussians: Gaussians, path: Path) -> ViewerContent:
     low, high = extent(gaussians)
     if len(gaussians) > _MOST_SPLATS:
         warnings.warn(f"{path}: of its {len(gaussians)} Gaussians the {_MOST_SPLATS} largest are shown", stacklevel=2)
@@ -143,10 +143,10 @@ def _splats(gaussians: Gaussians, path: Path) -> Shown:
             opacities=display.opacity[:, None].numpy(),
         )
 
-    return Shown("splat", len(gaussians), low.double().numpy(), high.double().numpy(), put)
+    return ViewerContent("splat", len(gaussians), low.double().numpy(), high.double().numpy(), put)
 
 
-def _mesh(path: Path) -> Shown:
+def _mesh(path: Path) -> ViewerContent:
     """The file's whole scene, as it is: a browser knows more of materials than `maquette.types.Mesh` does."""
     with readable(path), warnings.catch_warnings():  # of what is refused below
         warnings.simplefilter("ignore")
@@ -158,10 +158,10 @@ def _mesh(path: Path) -> Shown:
         raise InputError(f"{path}: holds no triangles")
     if not np.isfinite(bounds).all():
         raise InputError(f"{path}: holds NaN or infinite numbers")
-    return Shown("mesh", count, bounds[0], bounds[1], lambda scene: scene.add_glb("/mesh", content))
+    return ViewerContent("mesh", count, bounds[0], bounds[1], lambda scene: scene.add_glb("/mesh", content))
 
 
-def _relief(path: Path, convention: Convention) -> Shown:
+def _relief(path: Path, convention: Convention) -> ViewerContent:
     normal_map = shrink_normals(read_normal_map(path, convention), _RELIEF_PX)
     mesh = surface(integrate(normal_map), normal_map)
 
@@ -170,4 +170,4 @@ def _relief(path: Path, convention: Convention) -> Shown:
     def put(scene: Any) -> object:
         return scene.add_mesh_simple("/relief", vertices, faces, color=_CLAY, side="double")
 
-    return Shown("normals", len(faces), vertices.min(0), vertices.max(0), put)
+    return ViewerContent("normals", len(faces), vertices.min(0), vertices.max(0), put)

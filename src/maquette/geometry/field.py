@@ -69,7 +69,7 @@ BINS = 24  # of a field of many primitives, along each axis
 BIN_REACH = 1.2  # the bins span [-BIN_REACH, BIN_REACH]^3
 
 
-class Field(NamedTuple):
+class SolidField(NamedTuple):
     """A solid as arrays that compiled code can read.
 
     Attributes:
@@ -99,7 +99,7 @@ class Field(NamedTuple):
     near: np.ndarray
     warp: np.ndarray
 
-    def only(self, begin: int, end: int) -> "Field":
+    def only(self, begin: int, end: int) -> "SolidField":
         """Of some of its primitives, without bins."""
         count = end - begin
         return self._replace(
@@ -177,7 +177,7 @@ def _local(row: np.ndarray, x: float, y: float, z: float) -> tuple[float, float,
 
 
 @njit(cache=True, inline="always")
-def _distance(field: Field, row: np.ndarray, x: float, y: float, z: float) -> float:
+def _distance(field: SolidField, row: np.ndarray, x: float, y: float, z: float) -> float:
     """Field of one primitive, its relief included, at a point in its frame."""
     distance = _primitive(int(row[KIND]), row, field.tables, x, y, z) - row[ROUNDING]
     if row[RELIEF] > 0.0 and abs(distance) < 2.0 * field.reliefs[int(row[RELIEF]) - 1, 2] + 0.04:
@@ -186,7 +186,7 @@ def _distance(field: Field, row: np.ndarray, x: float, y: float, z: float) -> fl
 
 
 @njit(cache=True, inline="always")
-def _bin(field: Field, x: float, y: float, z: float) -> int:
+def _bin(field: SolidField, x: float, y: float, z: float) -> int:
     """The bin that holds a point of the straight solid, or the one next to it."""
     if field.first.shape[0] == 2:
         return 0
@@ -220,7 +220,7 @@ def _unwarped(warp: np.ndarray, x: float, y: float, z: float) -> tuple[float, fl
 
 
 @njit(cache=True)
-def evaluate(field: Field, x: float, y: float, z: float) -> float:
+def evaluate(field: SolidField, x: float, y: float, z: float) -> float:
     """Value of the field at a point: negative inside."""
     x, y, z = _unwarped(field.warp, x, y, z)
     value, before = FAR, FAR
@@ -258,7 +258,7 @@ def evaluate(field: Field, x: float, y: float, z: float) -> float:
 
 
 @njit(cache=True)
-def part_at(field: Field, x: float, y: float, z: float) -> int:
+def part_at(field: SolidField, x: float, y: float, z: float) -> int:
     """The `PART` of the primitive that a point near the surface belongs to; where two blend, of the nearer one."""
     x, y, z = _unwarped(field.warp, x, y, z)
     value, part = FAR, 0
@@ -286,7 +286,7 @@ def part_at(field: Field, x: float, y: float, z: float) -> int:
 
 
 @njit(cache=True, parallel=True)
-def sample_near(field: Field, side: int, block: int, sure: float) -> np.ndarray:
+def sample_near(field: SolidField, side: int, block: int, sure: float) -> np.ndarray:
     """`sample_grid`, exact near the surface only: for fields of many primitives.
 
     Where the values at a block's corners are all beyond `sure`, on one side, the others in it are those of its first
@@ -322,7 +322,7 @@ def sample_near(field: Field, side: int, block: int, sure: float) -> np.ndarray:
 
 
 @njit(cache=True, parallel=True)
-def sample_grid(field: Field, side: int) -> np.ndarray:
+def sample_grid(field: SolidField, side: int) -> np.ndarray:
     """The field on a grid of side^3 points that spans [-1, 1]^3; index order (z, y, x), float32."""
     grid = np.empty((side, side, side), np.float32)
     step = 2.0 / (side - 1)
@@ -334,7 +334,7 @@ def sample_grid(field: Field, side: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def gradient(field: Field, x: float, y: float, z: float, eps: float) -> tuple[float, float, float]:
+def gradient(field: SolidField, x: float, y: float, z: float, eps: float) -> tuple[float, float, float]:
     """Unit outward normal by central differences over 2 eps; features finer than eps are averaged.
 
     Four samples (a tetrahedron) would be cheaper and biased: curvature tilts them by 0.3 degrees at a pixel's eps.

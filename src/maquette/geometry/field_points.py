@@ -3,11 +3,11 @@
 import numpy as np
 from numba import njit
 
-from maquette.geometry.field import Field, evaluate
+from maquette.geometry.field import SolidField, evaluate
 
 
 @njit(cache=True)
-def evaluate_at(field: Field, points: np.ndarray) -> np.ndarray:
+def evaluate_at(field: SolidField, points: np.ndarray) -> np.ndarray:
     """(n,) values at points (n, 3), float64."""
     values = np.empty(len(points))
     for n in range(len(points)):

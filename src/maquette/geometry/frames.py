@@ -31,7 +31,7 @@ _DIRECTIONS = {
 
 
 @dataclass(frozen=True)
-class Frame:
+class NormalFrame:
     """How a normal is written down in a camera's frame.
 
     Attributes:
@@ -52,29 +52,29 @@ class Frame:
         return _scaled(x, sign), _scaled(y, sign), _scaled(z, sign)
 
 
-CAMERA_FRAMES: dict[CameraFrame, Frame] = {
-    "opengl": Frame(
+CAMERA_FRAMES: dict[CameraFrame, NormalFrame] = {
+    "opengl": NormalFrame(
         ("right", "up", "towards the viewer"),
         "Blender, Unity, glTF 2.0 (`normalTexture`, Y+), DiLiGenT, Marigold",
     ),
-    "directx": Frame(
+    "directx": NormalFrame(
         ("right", "down", "towards the viewer"),
         "Unreal (Y-); 2D-3D-S and Omnidata (`EPFL-VILAB/omnidata#13`)",
     ),
-    "opencv": Frame(("right", "down", "away from the viewer"), "COLMAP, MoGe's arrays; OpenCV's camera axes"),
-    "dsine": Frame(
+    "opencv": NormalFrame(("right", "down", "away from the viewer"), "COLMAP, MoGe's arrays; OpenCV's camera axes"),
+    "dsine": NormalFrame(
         ("right", "down", "away from the viewer"),
         "DSINE, StableNormal: OpenCV's axes, but a wall that faces the camera is (0, 0, 1)"
         " (`baegwangbin/DSINE#8`); so x points left and y up, as in LUCES",
         into_surface=True,
     ),
-    "hypersim-camera": Frame(
+    "hypersim-camera": NormalFrame(
         ("right", "up", "towards the viewer"), 'Hypersim\'s `normal_cam` ("Coordinate conventions" in its README)'
     ),
 }
 
 
-def camera_frame(name: str) -> Frame:
+def camera_frame(name: str) -> NormalFrame:
     """A frame of the table.
 
     Raises:

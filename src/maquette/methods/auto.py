@@ -13,7 +13,7 @@ from maquette.errors import InputError
 from maquette.io.checkpoints import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_folder
 from maquette.methods.fusion import Calibration, Fused
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import Rose
+from maquette.methods.rose import RoSE
 
 CALIBRATION_NAME = "fusion.json"
 NIRNE_WEIGHTS = "nirne-small-1"  # what the calibration that ships was made for
@@ -69,7 +69,7 @@ def auto(
             )
     nirne = NiRNE.from_pretrained(nirne_weights, device, detail_px=detail_px)
     return Fused(
-        nirne, Rose.from_pretrained(weights, device, config.steps, config.guidance, config.solver), config.calibration
+        nirne, RoSE.from_pretrained(weights, device, config.steps, config.guidance, config.solver), config.calibration
     )
 
 

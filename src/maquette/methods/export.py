@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.io.files import atomic_path
 from maquette.methods.nirne import Network, NiRNE, predict
-from maquette.nets.nirne import MULTIPLE, enlarged
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import MULTIPLE, NiRNENet, enlarged
 from maquette.nets.nirne_conv import MULTIPLE as CONV_MULTIPLE
 from maquette.shading.exposure import encode
 

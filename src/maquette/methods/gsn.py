@@ -23,9 +23,8 @@ from maquette.geometry.rotation import facing_rotation, multiply, quaternion_to_
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.framing import display
-from maquette.methods.gsn_framing import Shown, show
-from maquette.nets.gsn import GSN as GSNNet
-from maquette.nets.gsn import GSNConfig, camera_of
+from maquette.methods.gsn_framing import FramedImage, show
+from maquette.nets.gsn import GSNConfig, GSNNet, camera_of
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians, Photo, RenderOutput
 
@@ -88,7 +87,7 @@ class GSN:
         """
         return self.gaussians(self.show(rgb, mask))
 
-    def show(self, rgb: np.ndarray, mask: np.ndarray | None = None, name: str = "picture") -> Shown:
+    def show(self, rgb: np.ndarray, mask: np.ndarray | None = None, name: str = "picture") -> FramedImage:
         """What the network is shown of a picture; arguments and errors as those of a call."""
         return show(*_checked(rgb, mask, name), name)
 
@@ -104,7 +103,7 @@ class GSN:
         codes = (display(photo) * 255).round() / 255
         return self.result(show(codes, photo.mask, photo.name))
 
-    def result(self, shown: Shown) -> SplatResult:
+    def result(self, shown: FramedImage) -> SplatResult:
         """The splat of what `show` made of a picture, with its camera, a confidence and warnings.
 
         Raises:
@@ -118,14 +117,14 @@ class GSN:
         confidence = confidence_of(*self.agreement(shown, gaussians))
         return SplatResult(gaussians, self.camera(shown), confidence, shown.warnings, seconds, shown.share)
 
-    def camera(self, shown: Shown) -> Camera:
+    def camera(self, shown: FramedImage) -> Camera:
         """The camera of a picture's size that sees its splat where the picture shows the object."""
         window, (height, width) = shown.window, shown.picture_size
         middle = (window.left + window.width / 2, window.top + window.height / 2)
         return replace(camera_of(self.net.config, window.width), width=width, height=height, center_px=middle)
 
     @torch.no_grad()
-    def agreement(self, shown: Shown, gaussians: Gaussians) -> tuple[float, float]:
+    def agreement(self, shown: FramedImage, gaussians: Gaussians) -> tuple[float, float]:
         """How a splat, seen by its picture's camera, agrees with the picture.
 
         Returns:
@@ -135,7 +134,7 @@ class GSN:
         seen = rasterize(gaussians, camera, background=torch.ones(3))
         return agreement_of(seen, shown.image.permute(1, 2, 0), shown.mask)
 
-    def gaussians(self, shown: Shown) -> Gaussians:
+    def gaussians(self, shown: FramedImage) -> Gaussians:
         """The splat of what `show` made of a picture, on the network's device: the pass that `__call__` makes."""
         with torch.inference_mode():
             found = self.net(shown.image[None].to(self.net.lattice)).gaussians(0)

@@ -38,7 +38,7 @@ _BORDER = 0.02  # what is looked at of the background, as a share of the longer 
 
 
 @dataclass(frozen=True)
-class Shown:
+class FramedImage:
     """What GSN is shown of a picture.
 
     Attributes:
@@ -64,7 +64,7 @@ class Shown:
 
 def show(
     rgb: Float[Tensor, "height width 3"], mask: Bool[Tensor, "height width"] | None = None, name: str = "picture"
-) -> Shown:
+) -> FramedImage:
     """Frame a picture for GSN.
 
     Args:
@@ -97,7 +97,7 @@ def show(
     return _found(rgb, name)
 
 
-def _whole(rgb: Tensor, found: Tensor) -> Shown:
+def _whole(rgb: Tensor, found: Tensor) -> FramedImage:
     """All of a picture, made square with white; `found` is what isn't white in it."""
     window = _square_about(rgb)
     if float(_ring(found, 1).float().mean()) <= 1 - _WHITE_BORDER:
@@ -106,7 +106,7 @@ def _whole(rgb: Tensor, found: Tensor) -> Shown:
     return _as_it_is(rgb, torch.ones_like(found), (warning,), window)
 
 
-def _found(rgb: Tensor, name: str) -> Shown:
+def _found(rgb: Tensor, name: str) -> FramedImage:
     alpha = stands_out(Photo(srgb_to_linear(rgb), name=name))
     if alpha is None:
         warning = "no object stands out from the background; all of the picture is taken for it: give a mask"
@@ -129,7 +129,7 @@ def _square_about(rgb: Tensor) -> Window:
     return Window(-((side - height) // 2), -((side - width) // 2), side, side)
 
 
-def _as_it_is(rgb: Tensor, mask: Tensor, warnings: tuple[str, ...], window: Window | None = None) -> Shown:
+def _as_it_is(rgb: Tensor, mask: Tensor, warnings: tuple[str, ...], window: Window | None = None) -> FramedImage:
     """The picture without a cut; a larger one is averaged to the training images' size."""
     height, width = rgb.shape[:2]
     window = Window(0, 0, height, width) if window is None else window
@@ -139,10 +139,10 @@ def _as_it_is(rgb: Tensor, mask: Tensor, warnings: tuple[str, ...], window: Wind
     solid = window.cut(mask[None].float())
     if window.width > SIDE_PX:
         image, solid = resize(image, (SIDE_PX, SIDE_PX)), resize(solid, (SIDE_PX, SIDE_PX))
-    return Shown(image.contiguous(), _covered(solid[0]), window, (height, width), warnings)
+    return FramedImage(image.contiguous(), _covered(solid[0]), window, (height, width), warnings)
 
 
-def _cut(rgb: Tensor, mask: Tensor, name: str, warnings: tuple[str, ...]) -> Shown:
+def _cut(rgb: Tensor, mask: Tensor, name: str, warnings: tuple[str, ...]) -> FramedImage:
     """The square about the mask, white outside of it."""
     window = object_window(Photo(rgb, mask, name), margin=(1 / TYPICAL_EXTENT - 1) / 2)
     solid = window.cut(mask[None].float())
@@ -150,7 +150,7 @@ def _cut(rgb: Tensor, mask: Tensor, name: str, warnings: tuple[str, ...]) -> Sho
     size = (SIDE_PX, SIDE_PX)
     cover = resize(solid, size)
     image = (1 - resize(darkness, size)).clamp(0, 1)
-    return Shown(image, _covered(cover[0]), window, (rgb.shape[0], rgb.shape[1]), warnings)
+    return FramedImage(image, _covered(cover[0]), window, (rgb.shape[0], rgb.shape[1]), warnings)
 
 
 def _covered(cover: Tensor) -> Tensor:

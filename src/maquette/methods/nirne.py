@@ -17,16 +17,15 @@ from maquette.io.checkpoints import load_network, read_fields, save_checkpoint
 from maquette.methods.defaults import DETAIL_PX, TILED_DETAIL_PX
 from maquette.methods.framing import mask_of, object_window, photo_window, resize
 from maquette.methods.tiles import blend_tiles, sharpen
-from maquette.nets.nirne import MULTIPLE, NiRNEConfig, enlarged
-from maquette.nets.nirne import NiRNE as NiRNENet
+from maquette.nets.nirne import MULTIPLE, NiRNEConfig, NiRNENet, enlarged
 from maquette.nets.nirne_conv import MULTIPLE as CONV_MULTIPLE
-from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
+from maquette.nets.nirne_conv import ConvNiRNEConfig, ConvNiRNENet
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
 
 WHOLE_PX = 512  # a finer pass than this sees tiles of this side
 
-Network = NiRNENet | ConvNiRNE
+Network = NiRNENet | ConvNiRNENet
 
 
 class NiRNE:
@@ -73,7 +72,7 @@ class NiRNE:
         if "encoder" in read_fields(weights):
             net: Network = load_network(weights, NiRNEConfig, NiRNENet)
         else:  # the weights of before there was a pretrained encoder
-            net = load_network(weights, ConvNiRNEConfig, ConvNiRNE)
+            net = load_network(weights, ConvNiRNEConfig, ConvNiRNENet)
         return cls(net.to(device), size_px, mirrored, detail_px)
 
     def enlarged(self, factor: float) -> "NiRNE":

@@ -6,7 +6,7 @@
 The network knows max(n . l, 0) under lights at 45 degrees and no normals. The confidence is how well the frames agree
 on one normal, how well the lights that are left determine it, and how long it is before it is made a unit vector.
 
-Ours, where the paper is silent: the square, what stands in outside the object, the resampling (see `Rose.imagine`).
+Ours, where the paper is silent: the square, what stands in outside the object, the resampling (see `RoSE.imagine`).
 """
 
 import math
@@ -26,8 +26,7 @@ from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import in_square, resize
-from maquette.nets.rose import Rose as RoseNet
-from maquette.nets.rose import RoseConfig
+from maquette.nets.rose import RoseConfig, RoSENet
 from maquette.nets.rose_svd import read_svd
 from maquette.shading.exposure import normalise_exposure
 from maquette.shading.rigs import ring_lights
@@ -57,7 +56,7 @@ class Imagined:
     frames: Float[Tensor, "frames side side"] | None
 
 
-class Rose:
+class RoSE:
     """A loaded network and how it is asked: call it with a `Photo`, get a `NormalMap`. The same photo, the same bits.
 
     Attributes:
@@ -71,7 +70,7 @@ class Rose:
 
     def __init__(
         self,
-        net: RoseNet,
+        net: RoSENet,
         steps: int = STEPS,
         guidance: float = GUIDANCE,
         solver: RingSolver = "robust",
@@ -96,7 +95,7 @@ class Rose:
         guidance: float = GUIDANCE,
         solver: RingSolver = "robust",
         seed: int = SEED,
-    ) -> "Rose":
+    ) -> "RoSE":
         """Load shipped weights by name, a folder with `config.json` and `model.safetensors`, or one in SVD's layout.
 
         Raises:
@@ -104,7 +103,7 @@ class Rose:
         """
         folder = Path(weights)
         is_svd = (folder / "model_index.json").is_file()
-        net = RoseNet(read_svd(folder)) if is_svd else load_network(weights, RoseConfig, RoseNet)
+        net = RoSENet(read_svd(folder)) if is_svd else load_network(weights, RoseConfig, RoSENet)
         return cls(net.to(device), steps, guidance, solver, seed)
 
     def __call__(self, photo: Photo) -> NormalMap:
@@ -141,7 +140,7 @@ class Rose:
 
 @torch.no_grad()
 def imagine(
-    net: RoseNet,
+    net: RoSENet,
     photo: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
     steps: int = STEPS,
@@ -198,7 +197,7 @@ def shadings(sequence: Float[Tensor, "batch frames 3 height width"]) -> Float[Te
 
 
 def to_normals(
-    net: RoseNet, sequence: Float[Tensor, "batch frames 3 height width"], solver: RingSolver = "robust"
+    net: RoSENet, sequence: Float[Tensor, "batch frames 3 height width"], solver: RingSolver = "robust"
 ) -> Float[Tensor, "batch 3 height width"]:
     """Unit normals of a sequence in -1..1; (0, 0, 0) where all frames are black."""
     if net.config.predicts == "normals":

@@ -142,7 +142,7 @@ class Splats:
         )
 
 
-class GSN(nn.Module):
+class GSNNet(nn.Module):
     """The network; see `forward`."""
 
     lattice: Tensor

@@ -72,7 +72,7 @@ PRESETS: dict[str, NiRNEConfig] = {
 }
 
 
-class NiRNE(nn.Module):
+class NiRNENet(nn.Module):
     """The network; see the module's text.
 
     `forward` takes photos in 0..1 (display-encoded, exposure normalised, zero outside the mask), masks and, if there is

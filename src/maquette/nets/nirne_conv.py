@@ -62,7 +62,7 @@ PRESETS: dict[str, ConvNiRNEConfig] = {
 }
 
 
-class ConvNiRNE(nn.Module):
+class ConvNiRNENet(nn.Module):
     """The network; see the module's text.
 
     `forward` takes photos in 0..1 (display-encoded, exposure normalised, zero outside the mask) and masks,

@@ -86,7 +86,7 @@ class RefinerOutput:
     fused: Float[Tensor, "batch 3 height width"]
 
 
-class Refiner(nn.Module):
+class RefinerNet(nn.Module):
     """The network; see the module's text. A function of its inputs, in training too."""
 
     time: Tensor

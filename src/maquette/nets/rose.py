@@ -29,10 +29,10 @@ from maquette.nets.rose_small import small_parts
 from maquette.nets.rose_svd import svd_parts
 from maquette.shading.rigs import ring_lights
 
-__all__ = ["PRESETS", "Condition", "Rose", "RoseConfig", "SvdConfig"]
+__all__ = ["PRESETS", "Condition", "RoSENet", "RoseConfig", "SvdConfig"]
 
 
-class Rose(nn.Module):
+class RoSENet(nn.Module):
     """The model over either backbone, which its configuration names; see the module's text.
 
     Images are (batch, 3, height, width) in -1..1, sequences (batch, frames, 3, height, width) in -1..1: a shading S is

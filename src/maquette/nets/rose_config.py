@@ -130,7 +130,7 @@ class SvdConfig(RoseTask):
         self.require(self.multiple)
 
 
-class Habits(NamedTuple):
+class BackboneTraits(NamedTuple):
     """In what backbones differ beside their weights.
 
     Attributes:
@@ -148,8 +148,8 @@ class Habits(NamedTuple):
     learns: str
 
 
-class Parts(NamedTuple):
-    """What `maquette.nets.rose.Rose` is made of.
+class Backbone(NamedTuple):
+    """What `maquette.nets.rose.RoSENet` is made of.
 
     Attributes:
         vae, unet: an `AutoencoderKLTemporalDecoder` and a `UNetSpatioTemporalConditionModel` of diffusers.
@@ -166,4 +166,4 @@ class Parts(NamedTuple):
     project: nn.Module
     lay: nn.Module | None
     latent_std: float
-    habits: Habits
+    habits: BackboneTraits

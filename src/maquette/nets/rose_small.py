@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from maquette.errors import InputError
 from maquette.nets.blocks import Attention, Stream
 from maquette.nets.nirne_conv import ConvNiRNEConfig
-from maquette.nets.rose_config import TOKEN_PX, Habits, Parts, RoseConfig
+from maquette.nets.rose_config import TOKEN_PX, Backbone, BackboneTraits, RoseConfig
 
 _TIME_IDS = (0.0, 0.0, 0.0)  # Stable Video Diffusion's frame rate, motion and noise of the photo: constants here
 
 
-def small_parts(config: RoseConfig) -> Parts:
+def small_parts(config: RoseConfig) -> Backbone:
     """The networks, with fresh weights."""
     from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
 
@@ -43,8 +43,8 @@ def small_parts(config: RoseConfig) -> Parts:
     project = nn.Linear(encoder.channels, config.width)
     lay = LaidOut(encoder.channels, config.laid, TOKEN_PX // config.downscale)
     learns = r"unet\.|project\.|lay\."
-    habits = Habits(config.fold, scales_photo=True, tells_lights=True, time_ids=_TIME_IDS, learns=learns)
-    return Parts(vae, unet, encoder, project, lay, 1.0, habits)
+    habits = BackboneTraits(config.fold, scales_photo=True, tells_lights=True, time_ids=_TIME_IDS, learns=learns)
+    return Backbone(vae, unet, encoder, project, lay, 1.0, habits)
 
 
 class PhotoEncoder(nn.Module):

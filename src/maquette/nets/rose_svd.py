@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from maquette.errors import InputError
 from maquette.io.files import atomic_path
-from maquette.nets.rose_config import Habits, Parts, SvdConfig
+from maquette.nets.rose_config import Backbone, BackboneTraits, SvdConfig
 
 if TYPE_CHECKING:
-    from maquette.nets.rose import Rose
+    from maquette.nets.rose import RoSENet
 
 _CLASSES = {
     "unet": "UNetSpatioTemporalConditionModel",
@@ -88,7 +88,7 @@ def read_svd(folder: Path, frames: int | None = None, size_px: int | None = None
     return config
 
 
-def svd_parts(config: SvdConfig) -> Parts:
+def svd_parts(config: SvdConfig) -> Backbone:
     """The networks of the folder, in float32.
 
     Raises:
@@ -112,12 +112,12 @@ def svd_parts(config: SvdConfig) -> Parts:
     clip = _load(CLIPVisionModelWithProjection, config.folder, "image_encoder")
     downscale = 2 ** (len(vae.config.block_out_channels) - 1)
     unet.register_to_config(num_frames=config.frames, sample_size=config.size_px // downscale)
-    habits = Habits(1, scales_photo=False, tells_lights=False, time_ids=config.time_ids, learns=_LEARNS)
+    habits = BackboneTraits(1, scales_photo=False, tells_lights=False, time_ids=config.time_ids, learns=_LEARNS)
     encoder = ClipEncoder(clip, config.mean, config.std)
-    return Parts(vae, unet, encoder, nn.Identity(), None, 1 / vae.config.scaling_factor, habits)
+    return Backbone(vae, unet, encoder, nn.Identity(), None, 1 / vae.config.scaling_factor, habits)
 
 
-def save_svd(net: "Rose", folder: Path, dtype: torch.dtype = torch.float32) -> None:
+def save_svd(net: "RoSENet", folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write the model in the layout that it was read in; each file is whole or absent.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit, prange
 from scipy import ndimage
 
-from maquette.geometry.field import Field, evaluate, gradient, part_at, sample_grid, sample_near
+from maquette.geometry.field import SolidField, evaluate, gradient, part_at, sample_grid, sample_near
 
 BLOCK = 4  # cells along the side of a block of empty space
 DISTANT, POINT = 0, 1  # kinds of light
@@ -40,13 +40,13 @@ class Solid(NamedTuple):
         skip: chessboard distance of every block to the nearest block with a sign change.
     """
 
-    field: Field
+    field: SolidField
     grid: np.ndarray
     skip: np.ndarray
 
 
 @dataclass(frozen=True)
-class View:
+class ObjectCamera:
     """Where a G-buffer is seen from, in numbers that compiled code can read.
 
     Attributes:
@@ -99,7 +99,7 @@ class GBuffer:
         )
 
 
-def solidify(field: Field, side: int) -> Solid:
+def solidify(field: SolidField, side: int) -> Solid:
     """Sample the field, keep its largest connected piece, close it at the border of the cube."""
     if len(field.first) == 2:
         grid = sample_grid(field, side)
@@ -228,7 +228,7 @@ def _inverse(d: float) -> float:
 
 
 @njit(cache=True)
-def _refine(field: Field, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, t: float, cell: float):
+def _refine(field: SolidField, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, t: float, cell: float):
     """The field's own root within a cell of the grid's, if there is one; else the grid's."""
     low, high = t - cell, t + cell
     at_low = evaluate(field, ox + low * dx, oy + low * dy, oz + low * dz)
@@ -349,7 +349,7 @@ def _trace(
                 opening[v, u, a] = (pose[0, a] * sum_x + pose[1, a] * sum_y + pose[2, a] * sum_z) / length
 
 
-def trace(solid: Solid, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS) -> GBuffer:
+def trace(solid: Solid, view: ObjectCamera, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS) -> GBuffer:
     """Ray-cast a solid.
 
     Args:

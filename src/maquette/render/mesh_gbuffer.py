@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit, prange
 
-from maquette.render.gbuffer import OCCLUSION_RAYS, POINT, GBuffer, View
+from maquette.render.gbuffer import OCCLUSION_RAYS, POINT, GBuffer, ObjectCamera
 
 CREASE_RAD = float(np.deg2rad(40))
 _LEAF = 4  # triangles
@@ -338,7 +338,7 @@ def _trace(
 
 
 def trace_mesh(
-    triangles: Triangles, view: View, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS
+    triangles: Triangles, view: ObjectCamera, lights: np.ndarray, rays: np.ndarray = OCCLUSION_RAYS
 ) -> tuple[GBuffer, Hits]:
     """Ray-cast a mesh; arguments and G-buffer as of `maquette.render.gbuffer.trace`, all of it one part."""
     h, w = view.height, view.width

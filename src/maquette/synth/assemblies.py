@@ -7,7 +7,7 @@ from maquette.synth.builder import Builder, ornament, random_rotation, rotation_
 from maquette.synth.constructions import CONSTRUCTIONS
 from maquette.synth.expanses import about_y
 from maquette.synth.families import CLASSIC, Families, figurine, pottery
-from maquette.synth.figures import Frame, Pose, figure, head, looking
+from maquette.synth.figures import BodyFrame, FigurePose, figure, head, looking
 from maquette.synth.surfacing import relief
 
 
@@ -56,7 +56,7 @@ def bust(b: Builder) -> None:
     r = b.rng
     s = r.uniform(0.34, 0.46)
     center = np.array([0.0, 0.38, 0.05])
-    head(b, Frame(center, looking(*r.normal(0, [0.3, 0.12, 0.08])), s))
+    head(b, BodyFrame(center, looking(*r.normal(0, [0.3, 0.12, 0.08])), s))
     folds = relief(b, "folds", 1.0, r.uniform(0.1, 0.2), f.AROUND, 0.05) if r.random() < 0.7 else 0
     b.tube(np.stack([center - [0, 0.25, 0.1], center - [0, 0.75, 0.12]]), np.array([0.5, 0.62]) * s, 0.1)
     with b.grouped(), b.covered(folds):
@@ -74,7 +74,7 @@ def bust(b: Builder) -> None:
         row[f.BLEND] *= 0.92
 
 
-def _held(b: Builder, p: Pose) -> None:
+def _held(b: Builder, p: FigurePose) -> None:
     """Something in a hand or on the lap: a ball, a bowl, a staff, a book, a child."""
     r = b.rng
     if r.random() < 0.4:
@@ -99,7 +99,7 @@ def _held(b: Builder, p: Pose) -> None:
             b.add(f.ELLIPSOID, (0.1, 0.16, 0.1), at, random_rotation(r, 0.6))
 
 
-def _seat(b: Builder, p: Pose, low: float) -> None:
+def _seat(b: Builder, p: FigurePose, low: float) -> None:
     """A block, chair, rock or stump below the pelvis, down to the ground."""
     r = b.rng
     top = float(p.pelvis[1]) - 0.1

@@ -1,4 +1,4 @@
-"""A builder of `maquette.geometry.field.Field`: primitives, profiles, noise and decals, added one by one."""
+"""A builder of `maquette.geometry.field.SolidField`: primitives, profiles, noise and decals, added one by one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -218,7 +218,7 @@ class Builder:
         self.decals.append(heights.astype(np.float32))
         self.decal_rows.append(row)
 
-    def build(self, binned: bool = False) -> f.Field:
+    def build(self, binned: bool = False) -> f.SolidField:
         """Pack; the displacement's bound tells where it need be evaluated at all.
 
         Args:
@@ -230,7 +230,7 @@ class Builder:
         warp[5] = 2.0 * reach + 0.06 if reach else 0.0
         primitives = np.stack(self.rows)
         first, near = bins(primitives, MARGIN + reach) if binned else ([0, len(primitives)], range(len(primitives)))
-        return f.Field(
+        return f.SolidField(
             primitives,
             _stack(self.tables, (2, 2), np.float32),
             _stack(self.noises, (f.NOISE_COLUMNS,), np.float64),

@@ -15,19 +15,19 @@ import numpy as np
 from maquette.geometry import field as f
 from maquette.synth.builder import rotation_to, smooth_curve
 from maquette.synth.furniture import chair, table
-from maquette.synth.parts import Parts, Thing, metal, paint, wood
+from maquette.synth.parts import PartsBuilder, Thing, metal, paint, wood
 
 _LYING_X, _LYING_Z = rotation_to(np.array([1.0, 0, 0])), rotation_to(np.array([0, 0, 1.0]))
 
 
 def sample_thing(category: str, rng: np.random.Generator) -> Thing:
     """An object of one of `CATEGORIES`."""
-    m = Parts(rng)
+    m = PartsBuilder(rng)
     CATEGORIES[category](m)
     return m.thing()
 
 
-def cup(m: Parts) -> None:
+def cup(m: PartsBuilder) -> None:
     """Mugs, tumblers and beakers: tapered or bellied, with a round, a square or no handle, some with a band."""
     r = m.rng
     half, radius, wall = r.uniform(0.4, 0.8), r.uniform(0.36, 0.58), r.uniform(0.05, 0.08)
@@ -51,7 +51,7 @@ def cup(m: Parts) -> None:
         _band(m, outline, *np.sort(r.uniform(0.1, 0.9, 2)))
 
 
-def bowl(m: Parts) -> None:
+def bowl(m: PartsBuilder) -> None:
     """Bowls and dishes, flat to deep, with a foot or none."""
     r = m.rng
     depth, width, wall = r.uniform(0.25, 0.6), r.uniform(0.65, 0.9), r.uniform(0.05, 0.08)
@@ -70,7 +70,7 @@ def bowl(m: Parts) -> None:
         _band(m, outline, 0.8, 0.97)
 
 
-def bottle(m: Parts) -> None:
+def bottle(m: PartsBuilder) -> None:
     """Round and square bottles, flasks and jars: shoulder, neck, cap, some with a label or a pump."""
     r = m.rng
     top, radius = r.uniform(0.6, 0.75), r.uniform(0.22, 0.45)
@@ -103,7 +103,7 @@ def bottle(m: Parts) -> None:
             m.tube(np.array([[0, top + tall + 0.04, 0], [0.28, top + tall + 0.02, 0]]), np.array([0.06, 0.04]), 0.02)
 
 
-def car(m: Parts) -> None:
+def car(m: PartsBuilder) -> None:
     """Saloons, hatchbacks, vans, coupes and pick-ups, the front towards +z: body, cabin, wheels, lights."""
     r = m.rng
     style = str(r.choice(["saloon", "hatch", "van", "coupe", "pickup"]))
@@ -149,7 +149,7 @@ def car(m: Parts) -> None:
         m.add(f.BOX, (wide * 0.95, 0.04, 0.03), (0, ground + 0.06, -long), rounding=0.02)
 
 
-def lamp(m: Parts) -> None:
+def lamp(m: PartsBuilder) -> None:
     """Table, floor and desk lamps: a foot, a stem that is straight, turned or bent, and a shade or a globe."""
     r = m.rng
     frame, high = metal(r) if r.random() < 0.5 else paint(r), r.uniform(0.15, 0.38)
@@ -181,7 +181,7 @@ def lamp(m: Parts) -> None:
     m.add(f.CONE, (foot, foot * r.uniform(0.5, 1), 0.04), (0, -0.86, 0), rounding=0.01)
 
 
-def hammer(m: Parts) -> None:
+def hammer(m: PartsBuilder) -> None:
     """Claw, cross-peen and sledge hammers and mallets, standing on their handles."""
     r = m.rng
     top, thick = r.uniform(0.45, 0.7), r.uniform(0.05, 0.09)
@@ -218,7 +218,7 @@ def hammer(m: Parts) -> None:
         m.tube(prong, np.array([0.07, 0.055, 0.03]), 0.02, mirror=True)
 
 
-def screwdriver(m: Parts) -> None:
+def screwdriver(m: PartsBuilder) -> None:
     """Screwdrivers and nut drivers, standing on their handles: grips turned or fluted, blades flat or round."""
     r = m.rng
     split, tip, thick = r.uniform(-0.2, 0.2), 0.88, r.uniform(0.035, 0.06)
@@ -245,7 +245,7 @@ def screwdriver(m: Parts) -> None:
         m.add(f.CYLINDER, (thick * r.uniform(1.6, 2.4), 0.1), (0, tip - 0.1, 0), rounding=0.01)
 
 
-def wrench(m: Parts) -> None:
+def wrench(m: PartsBuilder) -> None:
     """Spanners standing upright: open or ring ends, alike or not, with or without a grip."""
     r = m.rng
     flat, half = r.uniform(0.045, 0.08), r.uniform(0.05, 0.09)
@@ -275,7 +275,7 @@ def wrench(m: Parts) -> None:
         m.add(f.BOX, (half * 1.15, r.uniform(0.2, 0.4), flat * 1.25), (0, 0, 0), rounding=0.03)
 
 
-CATEGORIES: dict[str, Callable[[Parts], None]] = {
+CATEGORIES: dict[str, Callable[[PartsBuilder], None]] = {
     "bottle": bottle,
     "bowl": bowl,
     "car": car,
@@ -289,7 +289,7 @@ CATEGORIES: dict[str, Callable[[Parts], None]] = {
 }
 
 
-def _band(m: Parts, outline: np.ndarray, low: float, high: float) -> None:
+def _band(m: PartsBuilder, outline: np.ndarray, low: float, high: float) -> None:
     """A painted ring around a vessel, between two shares of its height."""
     m.part("band", paint(m.rng))
     y = outline[0, 1] + np.linspace(low, max(high, low + 0.08), 6) * (outline[-1, 1] - outline[0, 1])
@@ -298,7 +298,7 @@ def _band(m: Parts, outline: np.ndarray, low: float, high: float) -> None:
     m.lathe(np.concatenate([np.stack([radius + 0.012, y], 1), np.stack([radius - 0.02, y], 1)[::-1]]), 0.0)
 
 
-def _profile_along_z(m: Parts, side: np.ndarray, half_width: float, rounding: float) -> None:
+def _profile_along_z(m: PartsBuilder, side: np.ndarray, half_width: float, rounding: float) -> None:
     """Extrude an outline (z, y) across x."""
     # The extrusion's own axes x, y, z become z, x and y of the object.
     turn = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])

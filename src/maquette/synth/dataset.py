@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
-from maquette.render.gbuffer import GBuffer, View, trace
+from maquette.render.gbuffer import GBuffer, ObjectCamera, trace
 from maquette.synth.expanses import EXPANSES
 from maquette.synth.manifests import differences, require_numbers
 from maquette.synth.mesh_files import MeshFile, listed_meshes
@@ -207,7 +207,7 @@ def make_shard(spec: DatasetSpec, number: int, meshes: Path | None = None) -> di
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def pack(buffer: GBuffer, view: View, lights: np.ndarray) -> dict[str, np.ndarray]:
+def pack(buffer: GBuffer, view: ObjectCamera, lights: np.ndarray) -> dict[str, np.ndarray]:
     """A G-buffer in 13 bytes a pixel.
 
     Keys: `normal` (H, W, 2) int16, octahedral, camera frame; `depth` (H, W) float32 along -z, 0 outside the

@@ -9,7 +9,7 @@ import numpy as np
 from maquette.geometry import field as f
 from maquette.synth.builder import Builder, random_rotation
 from maquette.synth.families import CLASSIC, Families
-from maquette.synth.figures import Frame, figure, head, looking
+from maquette.synth.figures import BodyFrame, figure, head, looking
 from maquette.synth.reliefs import Relief, bake
 from maquette.synth.surfacing import cover
 from maquette.synth.texels import clouds
@@ -97,7 +97,7 @@ def frieze(b: Builder) -> None:
         one = Builder(r)
         heads = r.random() < 0.3
         if heads:
-            head(one, Frame(np.zeros(3), looking(*r.normal(0, [0.25, 0.1, 0.1])), 0.4))
+            head(one, BodyFrame(np.zeros(3), looking(*r.normal(0, [0.25, 0.1, 0.1])), 0.4))
         else:
             figure(one)
         size = r.uniform(0.6, 1.0)

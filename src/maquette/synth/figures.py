@@ -15,7 +15,7 @@ Number = int | float
 HEAD = 0.125  # half a head of a figure, in its units
 
 
-class Frame(NamedTuple):
+class BodyFrame(NamedTuple):
     """Where something sits: its origin, axes (right, up, front as columns) and size."""
 
     origin: np.ndarray
@@ -40,7 +40,7 @@ def looking(yaw: Number, pitch: Number, roll: Number) -> np.ndarray:
     return turn @ nod @ lean
 
 
-def head(b: Builder, at: Frame) -> None:
+def head(b: Builder, at: BodyFrame) -> None:
     """A head with a face, ears, hair, and perhaps a beard or a hat; the frame's size is half its height."""
     r, s = b.rng, at.size
     wide, long = r.uniform(0.9, 1.12), r.uniform(0.9, 1.12)
@@ -70,7 +70,7 @@ def head(b: Builder, at: Frame) -> None:
     _hair(b, at, wide, long)
 
 
-def _features(b: Builder, at: Frame, wide: float, long: float) -> None:
+def _features(b: Builder, at: BodyFrame, wide: float, long: float) -> None:
     """Lids, nose and mouth."""
     r, s = b.rng, at.size
     for side in (1, -1):
@@ -92,7 +92,7 @@ def _features(b: Builder, at: Frame, wide: float, long: float) -> None:
     )  # fmt: skip
 
 
-def _hair(b: Builder, at: Frame, wide: float, long: float) -> None:
+def _hair(b: Builder, at: BodyFrame, wide: float, long: float) -> None:
     """A cap of hair, long, curly, tied or short; a beard; or a hat, helmet, hood or wreath."""
     r, s = b.rng, at.size
     coarse = max(s / 0.4, 0.45)
@@ -136,13 +136,13 @@ def _hair(b: Builder, at: Frame, wide: float, long: float) -> None:
             _ball(b, at, (0, -0.7, -0.35), (1.05 * wide, 0.8, 0.75), 0.3)
 
 
-def _ball(b: Builder, at: Frame, center: tuple[Number, ...], radii: tuple[Number, ...], blend: Number) -> None:
+def _ball(b: Builder, at: BodyFrame, center: tuple[Number, ...], radii: tuple[Number, ...], blend: Number) -> None:
     b.add(f.ELLIPSOID, tuple(at.size * v for v in radii), at.at(*center), at.axes, blend=blend * at.size)
 
 
 def _bar(
     b: Builder,
-    at: Frame,
+    at: BodyFrame,
     start: tuple[Number, ...],
     end: tuple[Number, ...],
     thick: float,
@@ -159,7 +159,7 @@ def hand(b: Builder, wrist: np.ndarray, along: np.ndarray, palm: np.ndarray, siz
     front = np.cross(np.cross(along, palm), along)
     front /= max(float(np.linalg.norm(front)), 1e-6)
     axes = np.stack([np.cross(along, front), along, front], 1)
-    at = Frame(wrist, axes, size)
+    at = BodyFrame(wrist, axes, size)
     curl = r.uniform(0.1, 1.6)
     with b.grouped():
         b.add(f.ELLIPSOID, (0.42 * size, 0.5 * size, 0.2 * size), at.at(0, 0.45, 0), axes, blend=0.2 * size)
@@ -176,7 +176,7 @@ def hand(b: Builder, wrist: np.ndarray, along: np.ndarray, palm: np.ndarray, siz
         b.tube(np.stack(thumb), size * np.array([0.14, 0.13, 0.09]), 0.06 * size)
 
 
-class Pose(NamedTuple):
+class FigurePose(NamedTuple):
     """Joints of a figure: (3,), or (2, 3) right and left."""
 
     pelvis: np.ndarray
@@ -190,7 +190,7 @@ class Pose(NamedTuple):
     look: np.ndarray
 
 
-def pose(rng: np.random.Generator, kind: str) -> Pose:
+def pose(rng: np.random.Generator, kind: str) -> FigurePose:
     """Standing, striding, seated or kneeling, arms anyhow: hanging, on the hips or the lap, raised, or held forward."""
     low = {"standing": 0.08, "striding": 0.04, "seated": -0.22, "kneeling": -0.2}[kind]
     pelvis = np.array([rng.normal(0, 0.03), low, 0.0])
@@ -227,12 +227,12 @@ def pose(rng: np.random.Generator, kind: str) -> Pose:
         }[arm]
         elbows[n] = shoulders[n] + 0.27 * _units(np.array([upper]))[0]
         wrists[n] = elbows[n] + 0.25 * _units(np.array([fore]))[0]
-    return Pose(
+    return FigurePose(
         pelvis, chest, hips, knees, ankles, shoulders, elbows, wrists, looking(*rng.normal(0, [0.5, 0.2, 0.12]))
     )
 
 
-def figure(b: Builder, kind: str | None = None) -> Pose:
+def figure(b: Builder, kind: str | None = None) -> FigurePose:
     """A clothed or bare figure, 1.6 high if it stands; returns its joints, for what it holds and sits on."""
     r = b.rng
     kind = (
@@ -260,11 +260,11 @@ def figure(b: Builder, kind: str | None = None) -> Pose:
     neck = p.chest + 0.2 * up
     crown = neck + 0.16 * up + [0, 0, 0.02]
     b.tube(np.stack([neck - 0.05 * up, crown]), np.array([0.07, 0.055]) * stout, 0.04)
-    head(b, Frame(crown, p.look, HEAD * r.uniform(0.9, 1.15)))
+    head(b, BodyFrame(crown, p.look, HEAD * r.uniform(0.9, 1.15)))
     return p
 
 
-def _limbs(b: Builder, p: Pose, stout: float, dress: str, cloth: int) -> None:
+def _limbs(b: Builder, p: FigurePose, stout: float, dress: str, cloth: int) -> None:
     """Arms with hands, legs with feet; sleeves and trousers are covered with the cloth."""
     r = b.rng
     sleeves, trousers = dress in ("suit", "robe") or r.random() < 0.4, dress == "suit" or r.random() < 0.2
@@ -284,7 +284,7 @@ def _limbs(b: Builder, p: Pose, stout: float, dress: str, cloth: int) -> None:
         b.tube(np.stack([p.ankles[n] + [0, -0.02, -0.02], toe]), np.array([0.045, 0.035]), 0.02)
 
 
-def _skirt(b: Builder, p: Pose, kind: str, dress: str, cloth: int, stout: float) -> None:
+def _skirt(b: Builder, p: FigurePose, kind: str, dress: str, cloth: int, stout: float) -> None:
     """Cloth about the legs: a cone of folds, or, of who sits, over the lap and down from the knees."""
     r = b.rng
     down = 1.0 if dress == "robe" else r.uniform(0.35, 0.6)
@@ -309,7 +309,7 @@ def _skirt(b: Builder, p: Pose, kind: str, dress: str, cloth: int, stout: float)
             b.add(f.BOX, (0.12, 0.17 * down, 0.05), middle + [0, 0.1 * (1 - down), 0], rounding=0.04, blend=0.1)
 
 
-def _wraps(b: Builder, p: Pose, trunk: np.ndarray, stout: float) -> None:
+def _wraps(b: Builder, p: FigurePose, trunk: np.ndarray, stout: float) -> None:
     """A cloak down the back, a sash across, a belt, a scarf: each at a chance."""
     r = b.rng
     if r.random() < 0.35:

@@ -3,10 +3,10 @@
 import numpy as np
 
 from maquette.geometry import field as f
-from maquette.synth.parts import Parts, metal, paint, wood
+from maquette.synth.parts import PartsBuilder, metal, paint, wood
 
 
-def chair(m: Parts) -> None:
+def chair(m: PartsBuilder) -> None:
     """Chairs, armchairs and stools: on four legs, straight or splayed, or on a column; backs of boards or of bars."""
     r = m.rng
     width, depth, seat = r.uniform(0.35, 0.5), r.uniform(0.35, 0.5), r.uniform(-0.25, 0.05)
@@ -36,7 +36,7 @@ def chair(m: Parts) -> None:
         m.add(f.BOX, (bar, (high - seat) / 2, bar), (width, (high + seat) / 2, -depth * 0.8), mirror=True)
 
 
-def table(m: Parts) -> None:
+def table(m: PartsBuilder) -> None:
     """Tables and desks: round, square or oblong tops on four legs, two boards or a column; some with a shelf."""
     r = m.rng
     width, depth, top = r.uniform(0.6, 0.9), r.uniform(0.4, 0.75), r.uniform(0.0, 0.5)
@@ -70,7 +70,7 @@ def table(m: Parts) -> None:
         _column(m, top, low, r.uniform(0.35, 0.5))
 
 
-def _legs(m: Parts, width: float, depth: float, top: float, low: float) -> None:
+def _legs(m: PartsBuilder, width: float, depth: float, top: float, low: float) -> None:
     """Four legs, square or round, straight or splayed, perhaps with rungs."""
     r = m.rng
     thick, splay = r.uniform(0.035, 0.06), r.uniform(0, 0.12) * (r.random() < 0.5)
@@ -86,7 +86,7 @@ def _legs(m: Parts, width: float, depth: float, top: float, low: float) -> None:
         m.add(f.BOX, (0.03, 0.03, depth * 0.95), (width - thick + splay * 0.6, at, 0), mirror=True)
 
 
-def _column(m: Parts, top: float, low: float, reach: float) -> None:
+def _column(m: PartsBuilder, top: float, low: float, reach: float) -> None:
     """A column on a disc or on a star of feet."""
     r = m.rng
     thick = r.uniform(0.05, 0.09)
@@ -100,7 +100,9 @@ def _column(m: Parts, top: float, low: float, reach: float) -> None:
         m.tube(np.stack([[0, low + r.uniform(0.1, 0.2), 0], end]), np.array([0.05, 0.04]), 0.02)
 
 
-def _back(m: Parts, width: float, z: float, seat: float, tall: float, frame: np.ndarray, cover: np.ndarray) -> None:
+def _back(
+    m: PartsBuilder, width: float, z: float, seat: float, tall: float, frame: np.ndarray, cover: np.ndarray
+) -> None:
     """A chair's back: a board, or bars, upright or across, between two posts."""
     r = m.rng
     tilt = r.uniform(0, 0.2)

@@ -12,7 +12,7 @@ from maquette.errors import InputError
 from maquette.geometry.field import PARTS
 from maquette.geometry.mesh import weld
 from maquette.io.meshes import read_mesh
-from maquette.render.gbuffer import GBuffer, View
+from maquette.render.gbuffer import GBuffer, ObjectCamera
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.synth.mesh_files import MeshFile, find_meshes
 
@@ -45,7 +45,7 @@ def place_mesh(folder: Path, file: MeshFile) -> PlacedMesh:
     return PlacedMesh(triangulate(vertices, faces), vertices[np.unique(faces)], order % PARTS + 1)
 
 
-def trace_placed(mesh: PlacedMesh, view: View, lights: np.ndarray) -> GBuffer:
+def trace_placed(mesh: PlacedMesh, view: ObjectCamera, lights: np.ndarray) -> GBuffer:
     """The G-buffer of a mesh; arguments as of `maquette.render.gbuffer.trace`.
 
     A pixel belongs to the mesh if half of it does; it is the mean of what it sees, and of one of the parts.

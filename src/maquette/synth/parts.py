@@ -16,18 +16,18 @@ class Part(NamedTuple):
     """A part of an object: its name, its own field, its linear albedo (3,)."""
 
     name: str
-    field: f.Field
+    field: f.SolidField
     albedo: np.ndarray
 
 
 class Thing(NamedTuple):
     """An object: the field of all of it, and its parts."""
 
-    field: f.Field
+    field: f.SolidField
     parts: tuple[Part, ...]
 
 
-class Parts(Builder):
+class PartsBuilder(Builder):
     """A builder that keeps its rows apart by parts; `part` begins the next one."""
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -57,7 +57,7 @@ def add_detail(b: Builder, amount: float) -> None:
 
 def sample_field(
     seed: int, index: int, detail: float | None = None, families: Families | None = None
-) -> tuple[f.Field, str]:
+) -> tuple[f.SolidField, str]:
     """Draw a field and the name of its family.
 
     Args:

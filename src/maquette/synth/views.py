@@ -4,7 +4,7 @@ from math import radians, sin, tan
 
 import numpy as np
 
-from maquette.render.gbuffer import DISTANT, POINT, View
+from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera
 from maquette.synth.assemblies import ASSEMBLIES
 from maquette.synth.expanses import EXPANSES
 
@@ -13,7 +13,7 @@ AREA_SAMPLES = 4
 _HOLLOW = ("pottery", "scooped", "relief", "pile", "table")  # families that are worth looking into from above
 
 
-def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
+def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> ObjectCamera:
     """A square view of a shape of any family: an object at a random scale, or a frame that an expanse fills.
 
     Objects are half as wide as the frame up to as wide; one in eight is a close-up.
@@ -23,12 +23,12 @@ def shape_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px:
     return object_view(rng, surface_points(grid), family, size_px)
 
 
-def object_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> View:
+def object_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> ObjectCamera:
     """A square view of an object by points (n, 3) on its surface, at a random scale."""
     return frame(rng, points, _pose(rng, family), size_px, fill=(0.5, 0.99))
 
 
-def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> View:
+def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px: int) -> ObjectCamera:
     """A square view of a solid from a random side, framed as `frame` does it.
 
     Two thirds of the objects stand upright; the rest, and the roll, are anyhow.
@@ -36,7 +36,7 @@ def sample_view(rng: np.random.Generator, grid: np.ndarray, family: str, size_px
     return random_view(rng, surface_points(grid), family, size_px)
 
 
-def random_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> View:
+def random_view(rng: np.random.Generator, points: np.ndarray, family: str, size_px: int) -> ObjectCamera:
     """The same of points (n, 3) on the surface."""
     return frame(rng, points, _pose(rng, family), size_px)
 
@@ -53,7 +53,7 @@ def _pose(rng: np.random.Generator, family: str) -> np.ndarray:
     return np.stack([right, up, backward], 1)
 
 
-def expanse_view(rng: np.random.Generator, size_px: int, standing: bool) -> View:
+def expanse_view(rng: np.random.Generator, size_px: int, standing: bool) -> ObjectCamera:
     """A square view of the plane y = 0 that sees nothing beyond 0.94 of the cube, tilted by up to 50 degrees.
 
     Args:
@@ -86,7 +86,7 @@ def expanse_view(rng: np.random.Generator, size_px: int, standing: bool) -> View
         focal_px = size_px / 2 / (half * distance if orthographic else half)
         position = target + (4.0 if orthographic else distance) * backward
         pose = np.concatenate([np.stack([right, up, backward], 1), position[:, None]], 1)
-        return View(pose, size_px, size_px, float(focal_px), (size_px / 2, size_px / 2), orthographic)
+        return ObjectCamera(pose, size_px, size_px, float(focal_px), (size_px / 2, size_px / 2), orthographic)
 
 
 def frame(
@@ -95,7 +95,7 @@ def frame(
     rotation: np.ndarray,
     size_px: int,
     fill: tuple[float, float] | None = None,
-) -> View:
+) -> ObjectCamera:
     """A square view of points with a margin, or, one time in ten, a close-up of a part of them.
 
     Fields of view run from 4 to 60 degrees (log-uniform), one camera in ten is orthographic.
@@ -127,10 +127,10 @@ def frame(
     room = margin / (1 + 2 * margin)
     middle = middle + rng.uniform(-1, 1, 2) * (min(0.02, room) if fill is None else 0.95 * room) * extent
     center_px = (size_px / 2 - middle[0] * focal, size_px / 2 + middle[1] * focal)
-    return View(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
+    return ObjectCamera(pose, size_px, size_px, focal, (float(center_px[0]), float(center_px[1])), orthographic)
 
 
-def sample_lights(rng: np.random.Generator, view: View, grounded: bool = False) -> np.ndarray:
+def sample_lights(rng: np.random.Generator, view: ObjectCamera, grounded: bool = False) -> np.ndarray:
     """(LIGHTS, 4) in the object frame, as `maquette.render.gbuffer.trace` takes them.
 
     All shine from the viewer's side: a photographer's lights do. Distant ones lie within 85 degrees of the
@@ -157,7 +157,7 @@ def sample_lights(rng: np.random.Generator, view: View, grounded: bool = False) 
     return lights
 
 
-def lights_to_camera(lights: np.ndarray, view: View) -> np.ndarray:
+def lights_to_camera(lights: np.ndarray, view: ObjectCamera) -> np.ndarray:
     """The same lights in the camera frame."""
     rotation, origin = view.camera_to_object[:, :3], view.camera_to_object[:, 3]
     moved = lights.copy()
@@ -200,6 +200,6 @@ def _within(rng: np.random.Generator, degrees: float) -> np.ndarray:
     return np.array([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)])
 
 
-def _target_distance(view: View) -> float:
+def _target_distance(view: ObjectCamera) -> float:
     """Distance from the camera to the centre of [-1, 1]^3, along the viewing axis."""
     return float(view.camera_to_object[:, 3] @ view.camera_to_object[:, 2])

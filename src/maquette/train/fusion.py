@@ -15,7 +15,7 @@ from maquette.io.files import write_bytes
 from maquette.methods.auto import CALIBRATION_NAME, NIRNE_WEIGHTS, AutoConfig, fingerprint
 from maquette.methods.fusion import Calibration, Method, calibrate
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import GUIDANCE, STEPS, RingSolver, Rose
+from maquette.methods.rose import GUIDANCE, STEPS, RingSolver, RoSE
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import mix
@@ -26,7 +26,7 @@ _SEED = 44
 
 
 @dataclass(frozen=True)
-class Seen:
+class PixelPairs:
     """The same pixels of photos, by two methods and in truth.
 
     Attributes:
@@ -61,7 +61,7 @@ def half_of(
         yield Photo((image**2.2).permute(1, 2, 0), mask, f"{folder}: view {index}"), surfaces.normal[0].permute(1, 2, 0)
 
 
-def look(first: Method, second: Method, photos: Iterator[tuple[Photo, Tensor]], pixels: int = PIXELS) -> Seen:
+def look(first: Method, second: Method, photos: Iterator[tuple[Photo, Tensor]], pixels: int = PIXELS) -> PixelPairs:
     """What both methods say of a random choice of pixels of every photo, the same choice every time.
 
     Raises:
@@ -86,7 +86,7 @@ def look(first: Method, second: Method, photos: Iterator[tuple[Photo, Tensor]], 
         )
     if not rows:
         raise InputError("there are no photos to look at")
-    return Seen(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+    return PixelPairs(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
 def calibrate_auto(
@@ -112,7 +112,7 @@ def calibrate_auto(
         InputError: weights or data are missing, or a number is out of its range.
     """
     first = NiRNE.from_pretrained(nirne, device)
-    second = Rose.from_pretrained(rose, device, steps, guidance, solver)
+    second = RoSE.from_pretrained(rose, device, steps, guidance, solver)
     seen = look(first, second, half_of(folder, 0, photos))
     fitted: Calibration = calibrate(seen.first, seen.second, seen.first_rad, seen.second_rad, seen.truth)
     count = len(seen.truth)

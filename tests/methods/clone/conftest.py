@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from maquette.geometry.vectors import unit
-from maquette.methods.clone.objective import Target
-from maquette.methods.clone.surface import Surface, start
-from maquette.nets.refiner import PRESETS, Refiner
+from maquette.methods.clone.objective import PhotoTarget
+from maquette.methods.clone.surface import RawSurface, start
+from maquette.nets.refiner import PRESETS, RefinerNet
 from maquette.shading.kernel import LightKernel, neutral_light
 from maquette.types import NormalMap, Photo
 
@@ -46,15 +46,15 @@ def dented(truth) -> Callable[[Photo], NormalMap]:
 
 
 @pytest.fixture
-def target(photo, truth, dented) -> Target:
+def target(photo, truth, dented) -> PhotoTarget:
     seen = photo.rgb.clamp_min(1e-6) ** (1 / 2.2) * truth.mask[..., None]
     kept = truth.mask & (torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1)) > 0.1)
     shown = torch.where(kept[..., None], seen, 0.5 * truth.mask[..., None])
-    return Target(shown, seen, truth.mask, kept, dented(photo).normals, torch.zeros(SIDE, SIDE))
+    return PhotoTarget(shown, seen, truth.mask, kept, dented(photo).normals, torch.zeros(SIDE, SIDE))
 
 
 @pytest.fixture
-def surface(target) -> Surface:
+def surface(target) -> RawSurface:
     facing = torch.where(target.mask[..., None], target.first, torch.tensor([0.0, 0.0, 1.0]))
     return start(facing, torch.zeros(SIDE, SIDE))
 
@@ -65,12 +65,12 @@ def light() -> LightKernel:
 
 
 @pytest.fixture(scope="session")
-def make_refiner() -> Callable[[], Refiner]:
+def make_refiner() -> Callable[[], RefinerNet]:
     """Fresh, but with every layer alive."""
 
-    def make() -> Refiner:
+    def make() -> RefinerNet:
         torch.manual_seed(0)
-        net = Refiner(PRESETS["tiny"])
+        net = RefinerNet(PRESETS["tiny"])
         with torch.no_grad():
             for values in net.parameters():
                 if not bool(values.any()):  # what starts at zero keeps what lies before it from learning
@@ -81,5 +81,5 @@ def make_refiner() -> Callable[[], Refiner]:
 
 
 @pytest.fixture
-def refiner(make_refiner) -> Refiner:
+def refiner(make_refiner) -> RefinerNet:
     return make_refiner()

@@ -10,7 +10,7 @@ import torch
 
 from maquette.errors import InputError
 from maquette.methods.clone.loop import LoopConfig, Stages, fit, turn
-from maquette.methods.clone.objective import Target, Weights, held_out_error, objective
+from maquette.methods.clone.objective import PhotoTarget, Weights, held_out_error, objective
 from maquette.shading.kernel import light_prior
 
 
@@ -67,7 +67,7 @@ def test_an_ablation_leaves_out_what_it_says(surface, light, refiner, target, st
 
 def test_there_is_no_place_for_a_true_normal():
     """Structure: what the loop is told is the photo, where the object is, and the normals that it starts from."""
-    assert {field.name for field in fields(Target)} == {"photo", "whole", "mask", "kept", "first", "trust"}
+    assert {field.name for field in fields(PhotoTarget)} == {"photo", "whole", "mask", "kept", "first", "trust"}
     assert list(inspect.signature(fit).parameters) == ["surface", "light", "refiner", "target", "config", "report"]
     assert list(inspect.signature(objective).parameters) == [
         "surface", "own", "rendered", "fused", "shaded", "unlikely_light", "target", "weights"

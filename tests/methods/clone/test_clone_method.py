@@ -11,7 +11,7 @@ from maquette.geometry.rotation import smallest_axis
 from maquette.geometry.vectors import unit
 from maquette.methods.clone import method
 from maquette.methods.clone.loop import LoopConfig
-from maquette.methods.clone.method import Clone, turned_at_most
+from maquette.methods.clone.method import CLONE, turned_at_most
 from maquette.methods.clone.surface import camera_of
 from maquette.metrics import angle_between_deg
 from maquette.render.splat.rasterize import rasterize
@@ -28,7 +28,7 @@ def angle_deg(found: NormalMap, truth: NormalMap) -> float:
 def fitted(photo, dented, make_refiner):
     """A longer run than the others: its result, and the held-out error where it began."""
     errors = []
-    clone = Clone(make_refiner(), dented, LoopConfig(iterations=25))
+    clone = CLONE(make_refiner(), dented, LoopConfig(iterations=25))
     result = clone.fit(photo, lambda _i, said, _s: errors.append(said.get("held_out")))
     return result, errors[0]
 
@@ -43,7 +43,7 @@ def test_a_wrong_map_of_a_lit_ball_gets_better(fitted, photo, truth, dented):
 
 
 def test_the_same_photo_gives_the_same_bits(photo, dented, refiner):
-    clone = Clone(refiner, dented, FEW)
+    clone = CLONE(refiner, dented, FEW)
     result, again = clone.fit(photo), clone.fit(photo)
     assert torch.equal(result.normal_map.normals, again.normal_map.normals)
     assert torch.equal(result.gaussians.rotation, again.gaussians.rotation)
@@ -79,7 +79,7 @@ def test_the_result_has_the_photos_size_and_nothing_outside_the_mask(refiner, si
     row, column = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     mask = ((row - 20) ** 2 + (column - 18) ** 2) < 150
     photo = Photo(torch.rand(*size, 3, generator=torch.Generator().manual_seed(0)), mask, "noise")
-    found = Clone(refiner, config=FEW)(photo)
+    found = CLONE(refiner, config=FEW)(photo)
     check(found, mask)
     assert found.mask is mask
 
@@ -117,7 +117,7 @@ def strange(kind: str) -> Photo:
 def test_strange_objects_give_numbers(refiner, kind):
     photo = strange(kind)
     mask = torch.ones(40, 40, dtype=torch.bool) if photo.mask is None else photo.mask
-    result = Clone(refiner, config=FEW).fit(photo)
+    result = CLONE(refiner, config=FEW).fit(photo)
     check(result.normal_map, mask)
     for value in (result.gaussians.mean, result.gaussians.scale, result.gaussians.rotation, result.gaussians.sh):
         assert torch.isfinite(value).all()
@@ -128,13 +128,13 @@ def test_an_object_that_is_too_small_is_told(refiner):
     mask = torch.zeros(40, 40, dtype=torch.bool)
     mask[10:14, 10:14] = True
     with pytest.raises(InputError, match="at least 8"):
-        Clone(refiner)(Photo(torch.ones(40, 40, 3), mask, "dot"))
+        CLONE(refiner)(Photo(torch.ones(40, 40, 3), mask, "dot"))
 
 
 def test_first_normals_of_another_size_are_told(photo, refiner):
     small = NormalMap(torch.ones(16, 20, 3), torch.ones(16, 20, dtype=torch.bool))
     with pytest.raises(InputError, match="ball: the first normals are 20x16, the photo 32x32; they must agree"):
-        Clone(refiner, lambda _: small)(photo)
+        CLONE(refiner, lambda _: small)(photo)
 
 
 def test_what_the_first_map_leaves_out_starts_towards_the_viewer(photo, truth, refiner, monkeypatch):
@@ -149,7 +149,7 @@ def test_what_the_first_map_leaves_out_starts_towards_the_viewer(photo, truth, r
 
     kept = method.fit
     monkeypatch.setattr(method, "fit", caught)
-    found = Clone(refiner, lambda _: first, FEW)(photo)
+    found = CLONE(refiner, lambda _: first, FEW)(photo)
     (target,) = targets
     missing = truth.mask & ~half
     assert torch.allclose(target.first[missing], torch.tensor([0.0, 0.0, 1.0]), atol=1e-6)
@@ -169,7 +169,7 @@ def test_no_normal_turns_by_more_than_the_first_map_may_be_wrong(photo, dented, 
     known = concentration_from_angle(torch.linspace(0.005, 1.0, 32).square())[None].expand(32, 32)
     first = replace(dented(photo), concentration=known)
     torch.nn.init.normal_(refiner.residual[-1].weight, std=0.2)
-    found = Clone(refiner, lambda _: first, FEW)(photo)
+    found = CLONE(refiner, lambda _: first, FEW)(photo)
     turned = torch.deg2rad(angle_between_deg(found.normals[first.mask], first.normals[first.mask])).float()
     allowed = expected_angle(known)[first.mask]
     assert (turned <= allowed + 2e-3).all()

@@ -13,24 +13,24 @@ from maquette.geometry.rotation import quaternion_to_matrix
 from maquette.methods.grasp.gripper import Gripper, usual_gripper, with_fingers
 from maquette.methods.grasp.pairs import antipodal_pairs
 from maquette.methods.grasp.plan import PARTS, WEIGHTS, find_grasps
-from maquette.methods.grasp.surface import Surface, surface_of_gaussians, surface_of_points
+from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRIPPER = Gripper(80.0)
 UNIT_MM = 100.0
 
 
-def splat_surface(points: np.ndarray, normals: np.ndarray) -> Surface:
+def splat_surface(points: np.ndarray, normals: np.ndarray) -> GraspSurface:
     return surface_of_gaussians(discs(points, normals, 0.03))
 
 
 @cache
-def box_surface() -> Surface:
+def box_surface() -> GraspSurface:
     return splat_surface(*box((0.4, 0.6, 0.9)))
 
 
 @cache
-def ball_surface() -> Surface:
+def ball_surface() -> GraspSurface:
     return splat_surface(*ball(0.3))
 
 

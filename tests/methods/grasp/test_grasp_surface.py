@@ -10,7 +10,7 @@ import torch
 from grasp_discs import ball, box, cup, cylinder, discs, joined
 
 from maquette.errors import InputError
-from maquette.methods.grasp.surface import Surface, surface_of_gaussians, surface_of_points
+from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians
 
@@ -21,7 +21,7 @@ BODIES = {"box": box((0.4, 0.6, 0.8)), "cylinder": cylinder(0.2, 1.0), "ball": b
 
 
 @cache
-def surface_of(name: str) -> Surface:
+def surface_of(name: str) -> GraspSurface:
     return surface_of_gaussians(discs(*BODIES[name], 0.03))
 
 

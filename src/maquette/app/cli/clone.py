@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from maquette.app.predictors import Predictor
     from maquette.methods.clone.loop import Round
-    from maquette.methods.clone.method import Clone
+    from maquette.methods.clone.method import CLONE
     from maquette.types import NormalMap, Photo
 
 _MAP_SUFFIXES = PHOTO_SUFFIXES | {".npy"}
@@ -64,17 +64,17 @@ def check(options: argparse.Namespace, photos: list[Path]) -> None:
         raise InputError(f"--init {options.init}: is the map of one photo; {len(photos)} are given")
 
 
-def build(options: argparse.Namespace) -> "Clone":
+def build(options: argparse.Namespace) -> "CLONE":
     """The method with its weights, its start and its length.
 
     Raises:
         InputError: weights or map can't be read.
     """
     from maquette.methods.clone.loop import LoopConfig
-    from maquette.methods.clone.method import Clone
+    from maquette.methods.clone.method import CLONE
 
     config = LoopConfig() if options.iterations is None else LoopConfig(iterations=options.iterations)
-    return Clone.from_pretrained(options.refiner or "clone-small", _first(options), config)
+    return CLONE.from_pretrained(options.refiner or "clone-small", _first(options), config)
 
 
 def _first(options: argparse.Namespace) -> "Predictor | None":
@@ -91,7 +91,7 @@ def _first(options: argparse.Namespace) -> "Predictor | None":
 
 
 def run(
-    clone: "Clone", photo: "Photo", stem: str, options: argparse.Namespace, progress: "Progress"
+    clone: "CLONE", photo: "Photo", stem: str, options: argparse.Namespace, progress: "Progress"
 ) -> "tuple[NormalMap, dict[str, Any]]":
     """Fit one photo and write what was asked for beside its normals; returns these, and what `--json` adds."""
     from maquette.app.clone_history import History, curves

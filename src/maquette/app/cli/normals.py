@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from maquette.app.predictors import Predictor
     from maquette.io.normal_maps import Format
-    from maquette.methods.clone.method import Clone
-    from maquette.methods.rose import Rose
+    from maquette.methods.clone.method import CLONE
+    from maquette.methods.rose import RoSE
     from maquette.types import NormalMap, Photo
 
 
@@ -188,9 +188,9 @@ def _predict(
         normal_map = tiled(predictor, photo)
         added = {"seam_ratio": round(seam_ratio(normal_map), 3)}
     elif options.method == "clone":
-        normal_map, added = clone.run(cast("Clone", predictor), photo, path.stem, options, progress)
+        normal_map, added = clone.run(cast("CLONE", predictor), photo, path.stem, options, progress)
     elif options.method == "rose":
-        normal_map, added = rose.run(cast("Rose", predictor), photo, options)
+        normal_map, added = rose.run(cast("RoSE", predictor), photo, options)
     else:
         normal_map = predictor(photo)
     if options.level:

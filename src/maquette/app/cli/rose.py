@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from maquette.methods.rose import Rose
+    from maquette.methods.rose import RoSE
     from maquette.types import NormalMap, Photo
 
 _OPTIONS = ("steps", "guidance", "solver", "frames")
@@ -60,25 +60,25 @@ def check(options: argparse.Namespace, photos: list[Path]) -> None:
     require_writable(options.frames.parent, "--frames")
 
 
-def build(options: argparse.Namespace) -> "Rose":
+def build(options: argparse.Namespace) -> "RoSE":
     """The method with its weights.
 
     Raises:
         InputError: the weights can't be read, or know no frames to write.
     """
     from maquette.app.predictors import resolve_device
-    from maquette.methods.rose import Rose
+    from maquette.methods.rose import RoSE
 
     asked = {name: getattr(options, name) for name in ("steps", "guidance", "solver")}
     given = {name: value for name, value in asked.items() if value is not None}
     weights = weights_of("rose", options.weights)
-    method = Rose.from_pretrained(weights, resolve_device(options.device), **given)
+    method = RoSE.from_pretrained(weights, resolve_device(options.device), **given)
     if options.frames is not None and method.net.config.predicts == "normals":
         raise InputError(f"--frames {options.frames}: {weights} predicts normals directly and imagines no frames")
     return method
 
 
-def run(method: "Rose", photo: "Photo", options: argparse.Namespace) -> "tuple[NormalMap, dict[str, Any]]":
+def run(method: "RoSE", photo: "Photo", options: argparse.Namespace) -> "tuple[NormalMap, dict[str, Any]]":
     """Predict, and write the frames if they were asked for; returns the map, and what `--json` adds."""
     imagined = method.imagine(photo)
     if options.frames is not None and imagined.frames is not None:

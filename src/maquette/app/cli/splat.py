@@ -153,10 +153,10 @@ def _clone(
     from rich.console import Console
     from rich.progress import Progress
 
-    from maquette.methods.clone.method import Clone
+    from maquette.methods.clone.method import CLONE
     from maquette.methods.masks import cut_out, mask_share
 
-    method = Clone.from_pretrained(options.weights)
+    method = CLONE.from_pretrained(options.weights)
     photo = cut_out(photo, options.mask)
     _require_places(options)
     start = time.perf_counter()

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.methods.clone.objective import Target, Weights, held_out_error, objective
-from maquette.methods.clone.surface import Surface, camera_of, channels, displayed, gaussians_of, normals_of, pixels
-from maquette.nets.refiner import Refiner
+from maquette.methods.clone.objective import PhotoTarget, Weights, held_out_error, objective
+from maquette.methods.clone.surface import RawSurface, camera_of, channels, displayed, gaussians_of, normals_of, pixels
+from maquette.nets.refiner import RefinerNet
 from maquette.render.splat.rasterize import rasterize
 from maquette.shading.kernel import LightKernel, light_prior, radiance
 from maquette.types import RenderOutput
 
 Stages = Literal["all", "gaussians", "refiner", "no-gate"]
-REFINER_TRUST = 0.45  # of the refiner's normals, in the units of `Target.trust`: an error of 25 degrees, as on renders
+REFINER_TRUST = (
+    0.45  # of the refiner's normals, in the units of `PhotoTarget.trust`: an error of 25 degrees, as on renders
+)
 _CHECK_EVERY = 5  # iterations between looks at the held-out pixels
 
 
@@ -80,15 +82,20 @@ class Round:
 class Fitted:
     """Where the loop stopped; `held_out` is the reprojection error of pixels that it never saw."""
 
-    surface: Surface
+    surface: RawSurface
     light: LightKernel
-    refiner: Refiner
+    refiner: RefinerNet
     held_out: float
     iteration: int
 
 
 def turn(
-    surface: Surface, light: LightKernel, refiner: Refiner, target: Target, stages: Stages, backend: str = "auto"
+    surface: RawSurface,
+    light: LightKernel,
+    refiner: RefinerNet,
+    target: PhotoTarget,
+    stages: Stages,
+    backend: str = "auto",
 ) -> Round:
     """Once around: from the parameters to the photo that they predict."""
     side = len(target.mask)
@@ -118,10 +125,10 @@ def turn(
 
 
 def fit(
-    surface: Surface,
+    surface: RawSurface,
     light: LightKernel,
-    refiner: Refiner,
-    target: Target,
+    refiner: RefinerNet,
+    target: PhotoTarget,
     config: LoopConfig,
     report: Callable[[int, dict[str, float], Round], None] = lambda *_: None,
 ) -> Fitted:
@@ -135,7 +142,9 @@ def fit(
         config: how.
         report: told the iteration, the terms (and `held_out`, where it was looked at), and what was seen.
     """
-    surface = Surface(**{name: value.detach().clone().requires_grad_() for name, value in surface.parameters().items()})
+    surface = RawSurface(
+        **{name: value.detach().clone().requires_grad_() for name, value in surface.parameters().items()}
+    )
     light = replace(
         light, sh=light.sh.detach().clone().requires_grad_(), kernel=light.kernel.detach().clone().requires_grad_()
     )
@@ -165,7 +174,9 @@ def fit(
     return replace(best, surface=kept[0], light=kept[1])
 
 
-def _groups(surface: Surface, light: LightKernel, refiner: Refiner, config: LoopConfig) -> list[dict[str, object]]:
+def _groups(
+    surface: RawSurface, light: LightKernel, refiner: RefinerNet, config: LoopConfig
+) -> list[dict[str, object]]:
     rates = {
         "rotation": config.rotation_lr,
         "height": config.height_lr,
@@ -179,7 +190,9 @@ def _groups(surface: Surface, light: LightKernel, refiner: Refiner, config: Loop
     return groups
 
 
-def _snapshot(surface: Surface, light: LightKernel, refiner: Refiner) -> tuple[Surface, LightKernel, dict[str, Tensor]]:
-    copied = Surface(**{name: value.detach().clone() for name, value in surface.parameters().items()})
+def _snapshot(
+    surface: RawSurface, light: LightKernel, refiner: RefinerNet
+) -> tuple[RawSurface, LightKernel, dict[str, Tensor]]:
+    copied = RawSurface(**{name: value.detach().clone() for name, value in surface.parameters().items()})
     weights = {name: value.detach().clone() for name, value in refiner.state_dict().items()}
     return copied, replace(light, sh=light.sh.detach().clone(), kernel=light.kernel.detach().clone()), weights

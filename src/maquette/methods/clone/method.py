@@ -22,11 +22,20 @@ from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network
 from maquette.methods.baselines import flat, inflate
 from maquette.methods.clone.loop import REFINER_TRUST, Fitted, LoopConfig, Round, fit, turn
-from maquette.methods.clone.objective import Target, settled
-from maquette.methods.clone.surface import Surface, camera_of, channels, finer, gaussians_of, normals_of, pixels, start
+from maquette.methods.clone.objective import PhotoTarget, settled
+from maquette.methods.clone.surface import (
+    RawSurface,
+    camera_of,
+    channels,
+    finer,
+    gaussians_of,
+    normals_of,
+    pixels,
+    start,
+)
 from maquette.methods.framing import Window, mask_of, object_window
 from maquette.methods.tiles import in_square, reorient, resize
-from maquette.nets.refiner import MULTIPLE, Refiner, RefinerConfig
+from maquette.nets.refiner import MULTIPLE, RefinerConfig, RefinerNet
 from maquette.render.splat.projected import FILTER_PX2
 from maquette.render.splat.rasterize import rasterize
 from maquette.shading.exposure import decode, normalise_exposure
@@ -70,7 +79,7 @@ class CloneResult:
     moved_deg: float
 
 
-class Clone:
+class CLONE:
     """CLONE with loaded weights: call it with a `Photo`, get a `NormalMap`; `fit` returns all that it found.
 
     Attributes:
@@ -82,7 +91,7 @@ class Clone:
     """
 
     def __init__(
-        self, refiner: Refiner, first: First | None = None, config: LoopConfig | None = None, fine: bool = True
+        self, refiner: RefinerNet, first: First | None = None, config: LoopConfig | None = None, fine: bool = True
     ) -> None:
         self.refiner = refiner.eval()
         self.first = first
@@ -92,13 +101,13 @@ class Clone:
     @classmethod
     def from_pretrained(
         cls, weights: str | Path = "clone-small", first: First | None = None, config: LoopConfig | None = None
-    ) -> "Clone":
+    ) -> "CLONE":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
 
         Raises:
             InputError: no such weights, or files that don't fit the network.
         """
-        return cls(load_network(weights, RefinerConfig, Refiner), first, config)
+        return cls(load_network(weights, RefinerConfig, RefinerNet), first, config)
 
     def __call__(self, photo: Photo) -> NormalMap:
         """Normals on the photo's mask (everywhere, if it has none); see `fit`."""
@@ -139,7 +148,7 @@ class Clone:
 
     @torch.no_grad()
     def _result(
-        self, photo: Photo, first: NormalMap, window: Window, target: Target, fitted: Fitted, iterations: int
+        self, photo: Photo, first: NormalMap, window: Window, target: PhotoTarget, fitted: Fitted, iterations: int
     ) -> CloneResult:
         # The loop is over: the answer may look at every pixel.
         seen = turn(
@@ -207,7 +216,7 @@ def _sides(side: int, fine: bool) -> list[int]:
     return [coarse, finest] if fine and finest >= 1.5 * coarse else [coarse]
 
 
-def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target:
+def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> PhotoTarget:
     linear, inside = in_square(photo, window, side)
     mask = inside[None, None]
     seen = normalise_exposure(linear, mask.float())
@@ -221,7 +230,7 @@ def _target(photo: Photo, first: NormalMap, window: Window, side: int) -> Target
     draw = torch.rand(side, side, generator=torch.Generator().manual_seed(0))
     kept = inside & (draw >= HELD_OUT)
     kept = kept if bool(kept.any()) else inside
-    return Target(_filled(pixels(seen), inside, kept), pixels(seen), inside, kept, pixels(normals), trust)
+    return PhotoTarget(_filled(pixels(seen), inside, kept), pixels(seen), inside, kept, pixels(normals), trust)
 
 
 def _filled(
@@ -235,7 +244,7 @@ def _filled(
     return torch.where((inside & ~kept)[..., None], nearby, photo)
 
 
-def _start(target: Target) -> tuple[Surface, LightKernel]:
+def _start(target: PhotoTarget) -> tuple[RawSurface, LightKernel]:
     """Discs along the first normals, one albedo, and the light that suits both."""
     mask = target.mask
     height = settled(-integrate(NormalMap(target.first, mask)).depth.float(), target.first, mask)
@@ -249,13 +258,13 @@ def _start(target: Target) -> tuple[Surface, LightKernel]:
 
 
 @torch.no_grad()
-def _refined(target: Target, refiner: Refiner) -> Float[Tensor, "side side 3"]:
+def _refined(target: PhotoTarget, refiner: RefinerNet) -> Float[Tensor, "side side 3"]:
     solid = target.mask[..., None].to(target.photo)
     photo, guess, mask = (channels(image) for image in (target.photo, target.first, solid))
     return pixels(refiner(photo, guess, mask).fused)
 
 
-def _trusting(target: Target, first: Float[Tensor, "side side 3"]) -> Target:
+def _trusting(target: PhotoTarget, first: Float[Tensor, "side side 3"]) -> PhotoTarget:
     """Another first map, worth what the refiner's are."""
     solid = target.mask[..., None].to(first)
     return replace(target, first=first.detach() * solid, trust=torch.full_like(target.trust, REFINER_TRUST))
@@ -269,12 +278,12 @@ def _turned(
     return pixels(reorient(*vectors))
 
 
-def _facing(target: Target) -> Float[Tensor, "side side 3"]:
+def _facing(target: PhotoTarget) -> Float[Tensor, "side side 3"]:
     """The first normals; towards the viewer outside of the object."""
     return torch.where(target.mask[..., None], target.first, target.first.new_tensor([0.0, 0.0, 1.0]))
 
 
-def _begun(surface: Surface, target: Target) -> Float[Tensor, "side side 3"]:
+def _begun(surface: RawSurface, target: PhotoTarget) -> Float[Tensor, "side side 3"]:
     """The first normals as the rasterizer shows them, at the heights that were found.
 
     It blurs a little, and on a slope it favours the nearer side: half a degree on average, more than the loop may gain.

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from maquette.losses import ssim
-from maquette.methods.clone.surface import Surface, channels
+from maquette.methods.clone.surface import RawSurface, channels
 from maquette.types import RenderOutput
 
 _SETTLING = 80  # steps
@@ -55,7 +55,7 @@ CHROMA_EDGE = 8.0  # a step of 1 / 8 in chromaticity is as much an edge of the a
 
 
 @dataclass(frozen=True)
-class Target:
+class PhotoTarget:
     """The photo in the working square.
 
     Attributes:
@@ -76,7 +76,7 @@ class Target:
     trust: Float[Tensor, "side side"]
 
 
-def reprojection(image: Float[Tensor, "side side 3"], target: Target, dissimilar: float) -> Float[Tensor, ""]:
+def reprojection(image: Float[Tensor, "side side 3"], target: PhotoTarget, dissimilar: float) -> Float[Tensor, ""]:
     """Mean absolute difference over the pixels that may be seen, plus the share of structure that is missed."""
     # A held-out pixel shows its own prediction: nothing of the photo gets through SSIM's windows.
     seen = torch.where(target.kept[..., None], target.photo, image.detach())
@@ -85,7 +85,7 @@ def reprojection(image: Float[Tensor, "side side 3"], target: Target, dissimilar
     return difference + dissimilar * unlike[target.kept].mean()
 
 
-def held_out_error(image: Float[Tensor, "side side 3"], target: Target) -> float:
+def held_out_error(image: Float[Tensor, "side side 3"], target: PhotoTarget) -> float:
     """Mean absolute difference, in display values, over pixels that the loop never saw.
 
     An object too small to hold any pixel out is judged as a whole.
@@ -96,13 +96,13 @@ def held_out_error(image: Float[Tensor, "side side 3"], target: Target) -> float
 
 
 def objective(
-    surface: Surface,
+    surface: RawSurface,
     own: Float[Tensor, "side side 3"],
     rendered: RenderOutput,
     fused: Float[Tensor, "side side 3"],
     shaded: Float[Tensor, "side side 3"],
     unlikely_light: Float[Tensor, ""],
-    target: Target,
+    target: PhotoTarget,
     weights: Weights,
 ) -> dict[str, Tensor]:
     """The weighted terms by name; their sum is minimised.
@@ -134,12 +134,12 @@ def objective(
     }
 
 
-def _thick(surface: Surface, inside: Tensor) -> Tensor:
+def _thick(surface: RawSurface, inside: Tensor) -> Tensor:
     smallest, middle, _ = surface.log_scale[inside].sort(-1).values.unbind(-1)
     return ((smallest - middle).exp() - THINNESS).clamp_min(0).mean()
 
 
-def _albedo_steps(log_albedo: Tensor, target: Target) -> Tensor:
+def _albedo_steps(log_albedo: Tensor, target: PhotoTarget) -> Tensor:
     """Retinex (Land and McCann 1971): shading is grey, so a step without a change of colour isn't the albedo's."""
     color = target.photo / target.photo.mean(-1, keepdim=True).clamp_min(0.02)
     total = log_albedo.new_zeros(())

@@ -27,7 +27,7 @@ _LEAST_SCALE_PX, _MOST_SCALE_PX = 0.05, 2.0
 
 
 @dataclass(frozen=True)
-class Surface:
+class RawSurface:
     """Raw parameters on a square of pixels; those outside of the mask don't count.
 
     Attributes:
@@ -49,11 +49,11 @@ class Surface:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def start(normals: Float[Tensor, "side side 3"], height: Float[Tensor, "side side"]) -> Surface:
+def start(normals: Float[Tensor, "side side 3"], height: Float[Tensor, "side side"]) -> RawSurface:
     """Discs along given normals at given heights (pixels), of albedo one."""
     side = normals.shape[0]
     thin = torch.tensor([_ALONG, _ALONG, _ACROSS]).log()
-    return Surface(
+    return RawSurface(
         height=height.clone(),
         log_scale=thin.expand(side, side, 3).clone(),
         rotation=facing_rotation(normals),
@@ -62,7 +62,7 @@ def start(normals: Float[Tensor, "side side 3"], height: Float[Tensor, "side sid
     )
 
 
-def finer(surface: Surface, mask: Bool[Tensor, "coarse coarse"], side: int) -> Surface:
+def finer(surface: RawSurface, mask: Bool[Tensor, "coarse coarse"], side: int) -> RawSurface:
     """The same surface on more pixels. Shapes of Gaussians start anew, along the resampled normals.
 
     What lies outside the mask was never fitted: there, the nearest pixel of the mask stands in, so that nothing else
@@ -78,12 +78,12 @@ def finer(surface: Surface, mask: Bool[Tensor, "coarse coarse"], side: int) -> S
         torch.nn.functional.normalize(resampled(normals_of(surface)), dim=-1),
         resampled(surface.height[..., None])[..., 0] * (side / len(surface.height)),
     )
-    return Surface(
+    return RawSurface(
         again.height, again.log_scale, again.rotation, again.opacity_logit, resampled(surface.log_albedo).contiguous()
     )
 
 
-def normals_of(surface: Surface) -> Float[Tensor, "side side 3"]:
+def normals_of(surface: RawSurface) -> Float[Tensor, "side side 3"]:
     """Every Gaussian's thinnest axis, on the viewer's side."""
     axis = smallest_axis(surface.log_scale, surface.rotation)
     return torch.where(axis[..., 2:].detach() < 0, -axis, axis)
@@ -95,7 +95,7 @@ def camera_of(side: int) -> Camera:
 
 
 def gaussians_of(
-    surface: Surface, mask: Bool[Tensor, "side side"], light: LightKernel, encode: bool = True
+    surface: RawSurface, mask: Bool[Tensor, "side side"], light: LightKernel, encode: bool = True
 ) -> Gaussians:
     """The Gaussians inside the mask, in the colour that the light gives their albedo along their normals.
 

@@ -24,7 +24,7 @@ _CHUNK = 500_000  # pairs at a time, at most
 _MOST_OPAQUE = 0.999  # of one Gaussian, so that its optical depth stays finite
 
 
-class Field(NamedTuple):
+class OpacityField(NamedTuple):
     """Gaussians as the field needs them; `whiten` maps an offset from a mean to standard deviations."""
 
     mean: Float[np.ndarray, "n 3"]
@@ -52,12 +52,12 @@ def field_of(
     turn: Float[np.ndarray, "n 3 3"],
     scale: Float[np.ndarray, "n 3"],
     opacity: Float[np.ndarray, " n"],
-) -> Field:
+) -> OpacityField:
     """The field of Gaussians whose axes are the columns of `turn`."""
-    return Field(mean, turn.transpose(0, 2, 1) / np.maximum(scale, 1e-12)[..., None], opacity, scale.max(1))
+    return OpacityField(mean, turn.transpose(0, 2, 1) / np.maximum(scale, 1e-12)[..., None], opacity, scale.max(1))
 
 
-def joint_opacity(field: Field, places: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, " m"]:
+def joint_opacity(field: OpacityField, places: Float[np.ndarray, "m 3"]) -> Float[np.ndarray, " m"]:
     """alpha, 0 to 1."""
     optical = np.zeros(len(places))
     for who, where in _near(field, places, 0.0):
@@ -67,7 +67,7 @@ def joint_opacity(field: Field, places: Float[np.ndarray, "m 3"]) -> Float[np.nd
 
 
 def ends_of(
-    field: Field,
+    field: OpacityField,
     starts: Float[np.ndarray, "m 3"],
     directions: Float[np.ndarray, "m 3"],
     longest: Float[np.ndarray, " m"],
@@ -114,15 +114,15 @@ def ends_of(
     return Ends(depth, fall, leaves)
 
 
-def _whitened(field: Field, who: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _whitened(field: OpacityField, who: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     return np.einsum("kij,kj->ki", field.whiten[who], offsets)
 
 
-def _opacity(field: Field, who: np.ndarray, square: np.ndarray) -> np.ndarray:
+def _opacity(field: OpacityField, who: np.ndarray, square: np.ndarray) -> np.ndarray:
     return np.minimum(field.opacity[who] * np.exp(-square / 2), _MOST_OPAQUE)
 
 
-def _near(field: Field, places: np.ndarray, slack: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _near(field: OpacityField, places: np.ndarray, slack: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of a Gaussian and a place that it may reach, also if the place moves by `slack`, a chunk at a time."""
     tree = KDTree(places)
     block = max(1, _CHUNK // max(len(places), 1))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from maquette.methods.grasp.surface import Surface
+from maquette.methods.grasp.surface import GraspSurface
 
 _LEAST_FACING = 0.2  # |n . v| below which the line slides along the surface instead of passing through
 _CHUNK = 256  # lines at a time
@@ -54,7 +54,7 @@ class Pairs:
 
 
 def antipodal_pairs(
-    surface: Surface, friction: float, narrowest: float, widest: float, draws: int, seed: int = 0
+    surface: GraspSurface, friction: float, narrowest: float, widest: float, draws: int, seed: int = 0
 ) -> Pairs:
     """Pairs within both friction cones; see the module's page.
 
@@ -103,7 +103,9 @@ def antipodal_pairs(
     return _packed(found, rejected)
 
 
-def _crossings(surface: Surface, origins: np.ndarray, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _crossings(
+    surface: GraspSurface, origins: np.ndarray, lines: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where lines pass through the surface's pieces: depths, n . v, and weights, zero where they don't; (lines, n)."""
     normals, points = surface.normals, surface.points
     facing = lines @ normals.T

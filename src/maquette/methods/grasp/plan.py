@@ -25,7 +25,7 @@ from jaxtyping import Float
 from maquette.errors import InputError
 from maquette.methods.grasp.gripper import Gripper
 from maquette.methods.grasp.pairs import Pairs, antipodal_pairs
-from maquette.methods.grasp.surface import Surface
+from maquette.methods.grasp.surface import GraspSurface
 
 PARTS = ("margin", "room", "clearance", "centrality")
 WEIGHTS = {"margin": 0.3, "room": 0.1, "clearance": 0.2, "centrality": 0.4}
@@ -94,7 +94,7 @@ class Plan:
 
 
 def find_grasps(
-    surface: Surface,
+    surface: GraspSurface,
     gripper: Gripper,
     unit_mm: float,
     *,
@@ -156,7 +156,7 @@ class _Hands(NamedTuple):
     gap: np.ndarray
 
 
-def _obstacles(surface: Surface, half_finger: float) -> np.ndarray:
+def _obstacles(surface: GraspSurface, half_finger: float) -> np.ndarray:
     """The points, and the rims of those pieces between whose middles a finger would slip through."""
     spread = [surface.points]
     for k in range(2):
@@ -232,7 +232,7 @@ def _finger_gap(
 
 
 def _parts(
-    pairs: Pairs, hands: _Hands, cone: float, gripper: Gripper, mm: float, surface: Surface
+    pairs: Pairs, hands: _Hands, cone: float, gripper: Gripper, mm: float, surface: GraspSurface
 ) -> dict[str, np.ndarray]:
     """The four numbers of the score, of every hand."""
     away = np.linalg.norm(pairs.contacts.mean(1) - surface.center, axis=1)

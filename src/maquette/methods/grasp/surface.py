@@ -35,7 +35,7 @@ from scipy.spatial import KDTree
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
-from maquette.methods.grasp.opacity import Field, ends_of, field_of, joint_opacity
+from maquette.methods.grasp.opacity import OpacityField, ends_of, field_of, joint_opacity
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians
 
@@ -51,7 +51,7 @@ _LEAST_COSINE = 0.1  # seen more sideways than this, a Gaussian's depth says lit
 
 
 @dataclass(frozen=True)
-class Surface:
+class GraspSurface:
     """What can be touched, and what is in the way; lengths in scene units.
 
     Attributes:
@@ -96,7 +96,7 @@ class Surface:
         return (weights[:, None] * self.points).sum(0) / weights.sum()
 
 
-def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed: int = 0) -> Surface:
+def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed: int = 0) -> GraspSurface:
     """The surface that a splat shows; see the module's page.
 
     Args:
@@ -128,10 +128,10 @@ def surface_of_gaussians(gaussians: Gaussians, least_opacity: float = 0.3, seed:
     normals = _mended(places, normals, joint * exposed)
     reach = scale[:, 1:] * np.sqrt(2 * np.log(np.maximum(2 * own, 1)))[:, None]
     tangents = _tilted(axes[:, 1:], axes[:, 0], normals)
-    return _with_neighbours(Surface(places, normals, tangents, reach, joint, exposed, strays, faint))
+    return _with_neighbours(GraspSurface(places, normals, tangents, reach, joint, exposed, strays, faint))
 
 
-def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Surface:
+def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> GraspSurface:
     """The surface of points whose outward unit normals are known, as of a mesh; all of them are exposed.
 
     Raises:
@@ -145,7 +145,7 @@ def surface_of_points(points: Float[np.ndarray, "n 3"], normals: Float[np.ndarra
     axes = np.stack([first, np.cross(normals, first)], 1)
     ones = np.ones(len(points))
     return _with_neighbours(
-        Surface(points.astype(float), normals.astype(float), axes, np.zeros((len(points), 2)), ones, ones > 0)
+        GraspSurface(points.astype(float), normals.astype(float), axes, np.zeros((len(points), 2)), ones, ones > 0)
     )
 
 
@@ -157,7 +157,7 @@ def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
     return np.stack([across * np.cos(angle), across * np.sin(angle), z], 1)
 
 
-def _with_neighbours(surface: Surface) -> Surface:
+def _with_neighbours(surface: GraspSurface) -> GraspSurface:
     """Let every point reach its neighbours, so that no line slips through between them."""
     distance = KDTree(surface.points).query(surface.points, k=_NEIGHBOURS + 1)[0][:, -1]
     if not surface.diagonal > 0 or not distance.max() > 0:
@@ -186,7 +186,7 @@ def _unit(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), otherwise)
 
 
-def _body(field: Field, least: float, seed: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+def _body(field: OpacityField, least: float, seed: int) -> tuple[np.ndarray, np.ndarray, int, int]:
     """The numbers of the Gaussians that make the body, the joint opacity at their means; how many are faint or stray.
 
     Of more than MOST_POINTS that are opaque by themselves, others aren't needed; of less, the others are asked.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.errors import InputError
-from maquette.synth.multishade.making import Made, make_shard
+from maquette.synth.multishade.making import ShardResult, make_shard
 from maquette.synth.multishade.spec import MultiShadeSpec
 from maquette.types import Mesh
 
@@ -43,7 +43,7 @@ def make_on_ray(
     load: Callable[[int], Mesh | str],
     address: str,
     cpus: int,
-) -> Iterator[Made]:
+) -> Iterator[ShardResult]:
     """Shards as the cluster finishes them, a CPU each.
 
     Args:
@@ -77,7 +77,7 @@ def make_on_ray(
         ray.shutdown()
 
 
-def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, Mesh | str]) -> Made:
+def _shard_of(spec: MultiShadeSpec, number: int, meshes: dict[int, Mesh | str]) -> ShardResult:
     """Runs on the cluster."""
     import numba
 

@@ -19,7 +19,7 @@ from maquette.synth.multishade.spec import MultiShadeSpec
 from maquette.types import Mesh
 
 
-class Made(NamedTuple):
+class ShardResult(NamedTuple):
     """A shard's number, its content, and the meshes that it lacks, with the reasons."""
 
     number: int
@@ -27,7 +27,7 @@ class Made(NamedTuple):
     skipped: list[str]
 
 
-def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], Mesh | str]) -> Made:
+def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], Mesh | str]) -> ShardResult:
     """One shard.
 
     Args:
@@ -44,7 +44,7 @@ def make_shard(spec: MultiShadeSpec, number: int, load: Callable[[int], Mesh | s
                 continue
             for key, contents in make_samples(spec, thing, mesh):
                 files += [(key + suffix, content) for suffix, content in contents.items()]
-    return Made(number, pack_tar(files), skipped)
+    return ShardResult(number, pack_tar(files), skipped)
 
 
 def load_mesh(spec: MultiShadeSpec, folder: Path | None, thing: int) -> Mesh | str:

@@ -20,7 +20,7 @@ from maquette.geometry.vectors import unit
 from maquette.io.images import encode_png
 from maquette.io.mesh_colors import colors_at, shrink_textures
 from maquette.io.normal_maps import normal_codes
-from maquette.render.gbuffer import POINT, GBuffer, Solid, View, trace
+from maquette.render.gbuffer import POINT, GBuffer, ObjectCamera, Solid, trace
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.materials import Material, sample_material
@@ -45,7 +45,7 @@ _SIDES = {
 }
 
 
-class PlacedMesh(NamedTuple):
+class ColoredMesh(NamedTuple):
     """A mesh in the object frame, ready to be traced, and its colours."""
 
     triangles: Triangles
@@ -61,7 +61,7 @@ class Shape(NamedTuple):
     family: str
 
 
-class Seen(NamedTuple):
+class ObjectView(NamedTuple):
     """What a camera sees: one G-buffer as a batch, and the mesh's own colour (1, 3, H, W), if it is a mesh."""
 
     surfaces: Surfaces
@@ -104,26 +104,26 @@ def shape(spec: MultiShadeSpec, number: int) -> Shape:
     return Shape(solid, surface_points(solid.grid), family)
 
 
-def place(mesh: Mesh, size_px: int) -> PlacedMesh:
+def place(mesh: Mesh, size_px: int) -> ColoredMesh:
     """Centre a mesh, scale it into the object frame, and reduce its pictures to about a texel a pixel."""
     welded, faces = weld(mesh)
     used = welded[np.unique(faces)]
     low, high = used.min(0), used.max(0)
     scale = 2 * MESH_EXTENT / (high - low).max()
     vertices = (welded - (low + high) / 2) * scale
-    return PlacedMesh(
+    return ColoredMesh(
         triangulate(vertices, faces), (used - (low + high) / 2) * scale, shrink_textures(mesh, 2 * size_px)
     )
 
 
-def choose_view(rng: np.random.Generator, thing: Shape | PlacedMesh, name: str, size_px: int) -> View:
+def choose_view(rng: np.random.Generator, thing: Shape | ColoredMesh, name: str, size_px: int) -> ObjectCamera:
     """A view of that name: upright and straight from its side, or from anywhere; framed at random."""
     if name == "random":
         return random_view(rng, thing.points, thing.family if isinstance(thing, Shape) else "mesh", size_px)
     return frame(rng, thing.points, np.array(_SIDES[name], float).T, size_px)
 
 
-def look(thing: Shape | PlacedMesh, view: View, lights: np.ndarray) -> Seen:
+def look(thing: Shape | ColoredMesh, view: ObjectCamera, lights: np.ndarray) -> ObjectView:
     """Trace an object; what is smaller than a pixel is averaged over it.
 
     Args:
@@ -132,7 +132,7 @@ def look(thing: Shape | PlacedMesh, view: View, lights: np.ndarray) -> Seen:
         lights: (L, 4), object frame.
     """
     if isinstance(thing, Shape):
-        return Seen(to_surfaces(trace(thing.solid, view, lights), view, lights), None)
+        return ObjectView(to_surfaces(trace(thing.solid, view, lights), view, lights), None)
     n = MESH_SAMPLES
     center = (view.center_px[0] * n, view.center_px[1] * n)
     fine = replace(view, width=view.width * n, height=view.height * n, focal_px=view.focal_px * n, center_px=center)
@@ -141,10 +141,10 @@ def look(thing: Shape | PlacedMesh, view: View, lights: np.ndarray) -> Seen:
     colour[buffer.mask] = colors_at(thing.mesh, hits.face[buffer.mask], hits.weight[buffer.mask].astype(float))
     surfaces = to_surfaces(buffer, fine, lights)
     covered = F.avg_pool2d(surfaces.mask, n).clamp_min(1e-6)
-    return Seen(coarsen(surfaces, n), F.avg_pool2d(_first(colour), n) / covered)
+    return ObjectView(coarsen(surfaces, n), F.avg_pool2d(_first(colour), n) / covered)
 
 
-def to_surfaces(buffer: GBuffer, view: View, lights: np.ndarray) -> Surfaces:
+def to_surfaces(buffer: GBuffer, view: ObjectCamera, lights: np.ndarray) -> Surfaces:
     """A traced G-buffer as `maquette.synth.photo` takes it, without the rounding of a stored one.
 
     Args:
@@ -185,7 +185,7 @@ def targets(surfaces: Surfaces, frames: int) -> dict[str, bytes]:
     return files
 
 
-def photo_of(seen: Seen, where: list[int]) -> tuple[np.ndarray, str]:
+def photo_of(seen: ObjectView, where: list[int]) -> tuple[np.ndarray, str]:
     """A photo as (H, W, 3) 8-bit codes, and the kind of its material; both follow from the sample's place."""
     kind = material_kind(where)
     state = np.random.SeedSequence([*where, _PHOTO]).generate_state(1, np.uint64)[0]
@@ -202,7 +202,7 @@ def material_kind(where: list[int]) -> str:
     return list(MATERIALS)[int(np.searchsorted(np.cumsum(list(MATERIALS.values())), draw, side="right"))]
 
 
-def material_of(seen: Seen, kind: str, rng: torch.Generator) -> Material:
+def material_of(seen: ObjectView, kind: str, rng: torch.Generator) -> Material:
     """A material of a kind: a mesh's original one has its own colours, on a random dielectric's gloss."""
     local = seen.surfaces.local
     if kind != "original":
@@ -212,8 +212,8 @@ def material_of(seen: Seen, kind: str, rng: torch.Generator) -> Material:
     return replace(sample_material(local, rng, metal=False), albedo=seen.colour.clamp(0.005, 0.98))
 
 
-def camera_facts(view: View) -> dict[str, object]:
-    """A camera in numbers, as in `maquette.render.gbuffer.View`."""
+def camera_facts(view: ObjectCamera) -> dict[str, object]:
+    """A camera in numbers, as in `maquette.render.gbuffer.ObjectCamera`."""
     return {
         "camera_to_object": [[round(float(x), 6) for x in row] for row in view.camera_to_object],
         "focal_px": round(view.focal_px, 6),

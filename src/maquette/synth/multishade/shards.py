@@ -8,7 +8,7 @@ from pathlib import Path
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.synth.multishade.cluster import make_on_ray, require_ray
-from maquette.synth.multishade.making import Made, load_mesh, make_shard
+from maquette.synth.multishade.making import ShardResult, load_mesh, make_shard
 from maquette.synth.multishade.spec import FORMAT, MultiShadeSpec, open_manifest, shard_members, shard_path
 from maquette.synth.pieces import MISSING, still_to_make
 from maquette.synth.processes import MAX_WORKERS, in_processes
@@ -74,7 +74,7 @@ def shard_fault(path: Path, spec: MultiShadeSpec, number: int) -> str:
 
 def _makers(
     spec: MultiShadeSpec, todo: list[int], meshes: Path | None, workers: int, ray: str | None
-) -> Iterator[Made]:
+) -> Iterator[ShardResult]:
     """Shards as they are finished."""
     if ray is not None and todo:
         return make_on_ray(spec, todo, lambda thing: load_mesh(spec, meshes, thing), ray, workers)
@@ -83,5 +83,5 @@ def _makers(
     return in_processes(partial(_worker_shard, spec, meshes), todo, workers)
 
 
-def _worker_shard(spec: MultiShadeSpec, meshes: Path | None, number: int) -> Made:
+def _worker_shard(spec: MultiShadeSpec, meshes: Path | None, number: int) -> ShardResult:
     return make_shard(spec, number, lambda thing: load_mesh(spec, meshes, thing))

@@ -18,7 +18,7 @@ from maquette.io.images import encode_png, linear_to_srgb
 from maquette.io.mesh_colors import colors_at, shrink_textures
 from maquette.io.meshes import read_mesh
 from maquette.io.normal_maps import normal_codes
-from maquette.render.gbuffer import OCCLUSION_RAYS, GBuffer, Solid, View, solidify, trace
+from maquette.render.gbuffer import OCCLUSION_RAYS, GBuffer, ObjectCamera, Solid, solidify, trace
 from maquette.render.mesh_gbuffer import Triangles, trace_mesh, triangulate
 from maquette.synth.categories import sample_thing
 from maquette.synth.multiview.cameras import (
@@ -55,7 +55,7 @@ class Placed(NamedTuple):
     extent: np.ndarray
 
 
-class Made(NamedTuple):
+class ObjectResult(NamedTuple):
     """An object's files by their names below its folder; none, and the reason, of a mesh that can't be used."""
 
     task: Task
@@ -63,7 +63,7 @@ class Made(NamedTuple):
     skipped: str
 
 
-def make_object(spec: ViewsSpec, meshes: Path | None, task: Task) -> Made:
+def make_object(spec: ViewsSpec, meshes: Path | None, task: Task) -> ObjectResult:
     """All files of one object. They follow from the spec, the task and the mesh's content alone.
 
     Args:
@@ -81,7 +81,7 @@ def make_object(spec: ViewsSpec, meshes: Path | None, task: Task) -> Made:
         try:
             placed = place_mesh(read_mesh(meshes / spec.meshes[task.mesh].name), spec.size_px)
         except InputError as error:
-            return Made(task, {}, str(error))
+            return ObjectResult(task, {}, str(error))
     else:
         placed = place_thing(sample_thing(task.category, np.random.default_rng([*where, _OBJECT])))
     rng = np.random.default_rng([*where, _CAMERAS])
@@ -99,7 +99,7 @@ def make_object(spec: ViewsSpec, meshes: Path | None, task: Task) -> Made:
         files[f"rgb/{number:06d}.png"] = encode_png(rgb)
         files[f"normals/{number:06d}.png"] = encode_png(normal_codes(normal_map).numpy().astype(np.uint16))
         files[f"mask/{number:06d}.png"] = encode_png(coverage)
-    return Made(task, files, "")
+    return ObjectResult(task, files, "")
 
 
 def place_thing(thing: Thing, side: int = GRID_SIDE) -> Placed:
@@ -137,7 +137,7 @@ def draw(placed: Placed, pose: np.ndarray, size_px: int) -> tuple[np.ndarray, No
         [TO_WORLD.T @ pose[:3, :3], (TO_WORLD.T @ pose[:3, 3] / placed.scale + placed.middle)[:, None]], 1
     )
     side = size_px * SAMPLES
-    view = View(to_object, side, side, FOCAL_OF_WIDTH * side, (side / 2, side / 2))
+    view = ObjectCamera(to_object, side, side, FOCAL_OF_WIDTH * side, (side / 2, side / 2))
     buffer, albedo = _seen(placed, view)
     normals = buffer.normal[buffer.mask].astype(float)
     light = AMBIENT + np.maximum(normals @ pose[:3, :3].T @ _SUNS_TO.T, 0) @ np.array(SUNS)
@@ -152,7 +152,7 @@ def draw(placed: Placed, pose: np.ndarray, size_px: int) -> tuple[np.ndarray, No
     return _codes(_mean(rgb)), normal_map, _codes(covered[..., 0])
 
 
-def _seen(placed: Placed, view: View) -> tuple[GBuffer, np.ndarray]:
+def _seen(placed: Placed, view: ObjectCamera) -> tuple[GBuffer, np.ndarray]:
     """The G-buffer, and the linear albedo (n, 3) of the pixels in its mask."""
     if isinstance(placed.shape, Thing):
         assert isinstance(placed.tracer, Solid)

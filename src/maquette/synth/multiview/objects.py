@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maquette.errors import InputError
 from maquette.io.files import write_folder
-from maquette.synth.multiview.making import Made, make_object
+from maquette.synth.multiview.making import ObjectResult, make_object
 from maquette.synth.multiview.spec import FORMAT, Task, ViewsSpec, object_files, open_manifest
 from maquette.synth.pieces import MISSING, still_to_make
 from maquette.synth.processes import MAX_WORKERS, in_processes
@@ -69,7 +69,7 @@ def object_fault(path: Path, spec: ViewsSpec, task: Task) -> str:
     return f"{path}: damaged ({wrong[0]} is missing or empty)" if wrong else ""
 
 
-def _makers(spec: ViewsSpec, todo: list[Task], meshes: Path | None, workers: int) -> Iterator[Made]:
+def _makers(spec: ViewsSpec, todo: list[Task], meshes: Path | None, workers: int) -> Iterator[ObjectResult]:
     """Objects as they are finished."""
     make = partial(make_object, spec, meshes)
     return map(make, todo) if min(workers, len(todo)) <= 1 else in_processes(make, todo, workers)

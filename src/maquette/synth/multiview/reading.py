@@ -56,7 +56,7 @@ class ObjectViews:
         return Camera(width, height, self.focal_px, self.center_px, self.camera_to_world[place])
 
 
-class Views:
+class ViewsDataset:
     """Objects on disk, by name within category and split; nothing is read but their folders' names.
 
     Attributes:
@@ -160,14 +160,14 @@ class Views:
         return images
 
 
-def of_split(folder: Path | str, split: str) -> Views:
+def of_split(folder: Path | str, split: str) -> ViewsDataset:
     """The objects of a split of a folder, or all of one that names no splits.
 
     Raises:
         InputError: there are none.
     """
-    everything = Views(folder)
-    return Views(folder, split=split) if any(everything.splits) else everything
+    everything = ViewsDataset(folder)
+    return ViewsDataset(folder, split=split) if any(everything.splits) else everything
 
 
 def _object_folders(folder: Path, deeper: int) -> list[Path]:

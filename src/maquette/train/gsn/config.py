@@ -5,7 +5,7 @@ from typing import Literal
 
 from maquette.errors import InputError
 from maquette.gaussians.chamfer import ChamferWeights
-from maquette.nets.gsn import GSN, PRESETS, GSNConfig
+from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet
 from maquette.runs.schedule import Phase, Schedule
 
 Stop = Literal["none", "turned", "still"]
@@ -64,9 +64,9 @@ class GSNTraining(Schedule):
     clip: float = 1.0
     bf16: bool = False
 
-    def build(self) -> GSN:
+    def build(self) -> GSNNet:
         """The network with fresh weights."""
-        return GSN(self.net)
+        return GSNNet(self.net)
 
 
 def require_same_meaning(net: GSNConfig, initial: GSNConfig, weights: str) -> None:

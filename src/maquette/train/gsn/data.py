@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.synth.multiview.cameras import in_axes_of
-from maquette.synth.multiview.reading import Views
+from maquette.synth.multiview.reading import ViewsDataset
 from maquette.train.batches import mix
 from maquette.types import Camera
 
@@ -60,7 +60,7 @@ class ViewCache:
         most_bytes: of what is kept; what is beyond is read anew.
     """
 
-    def __init__(self, data: Views, most_bytes: int = 8 * 2**30) -> None:
+    def __init__(self, data: ViewsDataset, most_bytes: int = 8 * 2**30) -> None:
         self.data = data
         self._kept: dict[int, _Stored] = {}
         self._room = most_bytes
@@ -88,7 +88,7 @@ class ViewCache:
         return item
 
 
-def distance_of(data: Views) -> float:
+def distance_of(data: ViewsDataset) -> float:
     """How far the cameras stand from the origin, by the first object; those of each other category's are compared.
 
     Raises:

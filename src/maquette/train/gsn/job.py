@@ -6,7 +6,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network, save_checkpoint
-from maquette.nets.gsn import GSN, GSNConfig
+from maquette.nets.gsn import GSNConfig, GSNNet
 from maquette.train.card import read_card
 from maquette.train.gsn import config as presets
 from maquette.train.gsn.prepare import distance_in, prepare_views, require_fitting
@@ -30,7 +30,7 @@ def job(options: Options, distance: str, ecd: float | None) -> Job:
     def initial() -> dict[str, Tensor] | None:
         if options.init is None:
             return None
-        before = load_network(options.init, GSNConfig, GSN)
+        before = load_network(options.init, GSNConfig, GSNNet)
         presets.require_same_meaning(config.net, before.config, options.init)
         read_card(options.init)  # a card that can't be read is told now, not when the training is done
         return before.state_dict()

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from maquette.gaussians.chamfer import Cloud, extended_chamfer
 from maquette.losses import ssim
-from maquette.nets.gsn import GSN, Splats
+from maquette.nets.gsn import GSNNet, Splats
 from maquette.render.splat.rasterize import rasterize
 from maquette.train.gsn.config import GSNLoss, GSNTraining
 from maquette.train.gsn.data import ViewBatch, turned_images
@@ -17,7 +17,7 @@ from maquette.types import Camera
 _Z = (0.0, 0.0, 1.0)
 
 
-def gsn_loss(net: GSN, batch: ViewBatch, config: GSNTraining, rng: Generator) -> dict[str, Tensor]:
+def gsn_loss(net: GSNNet, batch: ViewBatch, config: GSNTraining, rng: Generator) -> dict[str, Tensor]:
     """The parts of the loss, and their weighted sum as `loss`.
 
     Args:

@@ -11,7 +11,7 @@ from maquette.runs.processes import require_one_process
 from maquette.synth import manifests
 from maquette.synth.multiview.cameras import RADIUS
 from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import Views, of_split
+from maquette.synth.multiview.reading import ViewsDataset, of_split
 from maquette.synth.multiview.spec import KIND, ViewsSpec, read_manifest
 from maquette.train.gsn.config import GSNTraining
 from maquette.train.gsn.data import distance_of, require_distance
@@ -91,7 +91,7 @@ def describe_views(folder: Path) -> dict[str, Any]:
     """The manifest of a data set of views; of one without, as ShapeNet-SRN is published, what its folders say."""
     if (folder / manifests.NAME).exists():
         return {"kind": KIND} | asdict(read_manifest(folder))
-    data = Views(folder)
+    data = ViewsDataset(folder)
     kinds = Counter(f"{c}_{s}" if c else "of no category" for c, s in zip(data.categories, data.splits, strict=True))
     return {
         "kind": "a folder without a manifest, in the layout of ShapeNet-SRN",

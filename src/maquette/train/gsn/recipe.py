@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maquette.nets.gsn import GSN
+from maquette.nets.gsn import GSNNet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of, require_one_process
 from maquette.runs.schedule import Phase
@@ -36,12 +36,14 @@ def train_gsn(
     validate_every: int = 0,
     report: Callable[[dict[str, float]], None] = lambda _: None,
     init: dict[str, Tensor] | None = None,
-) -> GSN:
+) -> GSNNet:
     """`maquette.runs.loop.fit` by `gsn_recipe`; returns the averaged weights."""
     return fit(gsn_recipe(config, data, validation, validate_every), run, device, save_every_s, report, init).eval()
 
 
-def gsn_recipe(config: GSNTraining, data: Path, validation: Path | None = None, validate_every: int = 0) -> Recipe[GSN]:
+def gsn_recipe(
+    config: GSNTraining, data: Path, validation: Path | None = None, validate_every: int = 0
+) -> Recipe[GSNNet]:
     """How GSN is trained.
 
     Args:
@@ -56,7 +58,7 @@ def gsn_recipe(config: GSNTraining, data: Path, validation: Path | None = None, 
         return open_views(config, folder, split)
 
     def check() -> None:
-        require_one_process("GSN")
+        require_one_process("GSNNet")
         views(data, "train")
         if validation is not None:
             views(validation, "val")
@@ -65,11 +67,11 @@ def gsn_recipe(config: GSNTraining, data: Path, validation: Path | None = None, 
         objects = views(data, "train")
         return lambda step: draw_batch(objects, config.seed, step, phase.batch, config.views, phase.size_px)
 
-    def loss(step: Step[GSN], batch: ViewBatch) -> dict[str, Tensor]:
+    def loss(step: Step[GSNNet], batch: ViewBatch) -> dict[str, Tensor]:
         rng = torch.Generator(batch.rgb.device).manual_seed(mix(config.seed, step.number, 1))
         return gsn_loss(step.model.train(), batch, config, rng)
 
-    def validate(model: GSN, phase: Phase) -> dict[str, float]:
+    def validate(model: GSNNet, phase: Phase) -> dict[str, float]:
         assert validation is not None
         return validate_gsn(model, views(validation, "val"), config, phase.size_px, device_of(model))
 

@@ -3,7 +3,7 @@
 import torch
 
 from maquette.metrics import psnr_db
-from maquette.nets.gsn import GSN
+from maquette.nets.gsn import GSNNet
 from maquette.synth.multiview.cameras import condition_view
 from maquette.train.gsn.config import GSNLoss, GSNTraining
 from maquette.train.gsn.data import ViewCache, turned_images, views_of
@@ -14,7 +14,7 @@ _SCORED_VIEWS = 6  # of each held-out object
 
 @torch.no_grad()
 def validate_gsn(
-    net: GSN, held_out: ViewCache, config: GSNTraining, size_px: int, device: torch.device
+    net: GSNNet, held_out: ViewCache, config: GSNTraining, size_px: int, device: torch.device
 ) -> dict[str, float]:
     """Mean PSNR of some other views of held-out objects, and the ECD of their images turned by a quarter and an eighth.
 

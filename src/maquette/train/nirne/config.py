@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from maquette.nets.nirne import PRESETS, NiRNE, NiRNEConfig
+from maquette.nets.nirne import PRESETS, NiRNEConfig, NiRNENet
 from maquette.runs.schedule import Phase, Schedule
 
 
@@ -51,9 +51,9 @@ class NirneTraining(Schedule):
     edges: float = 1.0
     validate_every: int = 2000
 
-    def build(self) -> NiRNE:
+    def build(self) -> NiRNENet:
         """The network with fresh weights."""
-        return NiRNE(self.net)
+        return NiRNENet(self.net)
 
 
 TRAINING: dict[str, NirneTraining] = {

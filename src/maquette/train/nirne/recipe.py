@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maquette.losses import angle, masked_mean
 from maquette.nets.encoder import from_published
-from maquette.nets.nirne import NiRNE
+from maquette.nets.nirne import NiRNENet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of
 from maquette.runs.state import State
@@ -39,12 +39,12 @@ def train_nirne(
     report: Callable[[dict[str, float]], None] = lambda _: None,
     init: dict[str, Tensor] | None = None,
     workers: int = 0,
-) -> NiRNE:
+) -> NiRNENet:
     """`maquette.runs.loop.fit` by `nirne_recipe`; returns the averaged weights."""
     return fit(nirne_recipe(config, folders, validation), run, device, save_every_s, report, init, workers)
 
 
-def nirne_recipe(config: NirneTraining, folders: dict[str, Path], validation: Path | None = None) -> Recipe[NiRNE]:
+def nirne_recipe(config: NirneTraining, folders: dict[str, Path], validation: Path | None = None) -> Recipe[NiRNENet]:
     """How NiRNE is trained.
 
     Args:
@@ -57,7 +57,7 @@ def nirne_recipe(config: NirneTraining, folders: dict[str, Path], validation: Pa
         open_data(folders, phase, phase.widest_px)
         return Batches(folders[phase.data], phase, config.seed, processes)
 
-    def validate(model: NiRNE, _: NirnePhase) -> dict[str, float]:
+    def validate(model: NiRNENet, _: NirnePhase) -> dict[str, float]:
         assert validation is not None
         return validate_nirne(model, validation, device_of(model))
 
@@ -74,7 +74,7 @@ def nirne_recipe(config: NirneTraining, folders: dict[str, Path], validation: Pa
     )
 
 
-def step_loss(step: Step[NiRNE], batch: Batch, config: NirneTraining) -> dict[str, Tensor]:
+def step_loss(step: Step[NiRNENet], batch: Batch, config: NirneTraining) -> dict[str, Tensor]:
     """The loss of a batch, and the mean angle in degrees; a guide is what the network itself says of coarser photos."""
     device = batch.photo.device
     rng = torch.Generator(device).manual_seed(mix(config.seed, step.number, step.rank, 2))
@@ -94,7 +94,7 @@ def step_loss(step: Step[NiRNE], batch: Batch, config: NirneTraining) -> dict[st
 def nirne_facts(config: NirneTraining, folders: dict[str, Path], log: list[dict[str, float]]) -> dict[str, Any]:
     """What NiRNE's card says of its data and its held-out errors."""
     return {
-        "method": "NiRNE",
+        "method": "NiRNENet",
         "licence": "Apache-2.0",
         "photos": image_count(config, log),
         "data": {key: asdict(read_manifest(folders[key])) for key in sorted({phase.data for phase in config.phases})},
@@ -124,7 +124,7 @@ def fresh_weights(config: NirneTraining, encoder: Path | None) -> dict[str, Tens
     return model.state_dict()
 
 
-def parameter_groups(model: NiRNE, encoder_lr: float) -> list[dict[str, Any]]:
+def parameter_groups(model: NiRNENet, encoder_lr: float) -> list[dict[str, Any]]:
     """The optimiser's: what is pretrained learns more slowly than what is new."""
     pretrained = list(model.clean.parameters())
     ids = {id(p) for p in pretrained}
@@ -134,13 +134,13 @@ def parameter_groups(model: NiRNE, encoder_lr: float) -> list[dict[str, Any]]:
     ]
 
 
-def _freeze(model: NiRNE, phase: NirnePhase) -> None:
+def _freeze(model: NiRNENet, phase: NirnePhase) -> None:
     model.requires_grad_(phase.stage == 1)
     if phase.stage == 2:
         for parameter in model.stage_two_parameters():
             parameter.requires_grad_(True)
 
 
-def _begin(state: State[NiRNE], phase: NirnePhase, _: Batch) -> None:
+def _begin(state: State[NiRNENet], phase: NirnePhase, _: Batch) -> None:
     if phase.stage == 2:
         state.model.load_state_dict(state.average.state_dict())  # refine the better weights

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maquette.geometry.vectors import unit
 from maquette.losses import angle, masked_mean
-from maquette.nets.nirne import NiRNE, enlarged
+from maquette.nets.nirne import NiRNENet, enlarged
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
@@ -22,7 +22,7 @@ VALIDATION_VIEWS = 192
 
 
 @torch.no_grad()
-def validate_nirne(model: NiRNE, folder: Path, device: torch.device | str) -> dict[str, float]:
+def validate_nirne(model: NiRNENet, folder: Path, device: torch.device | str) -> dict[str, float]:
     """Mean angular errors in degrees over fixed photos of held-out shapes, with their masks.
 
     Returns:
@@ -46,7 +46,7 @@ def validate_nirne(model: NiRNE, folder: Path, device: torch.device | str) -> di
     return {name: math.degrees(value) if name.endswith("deg") else value for name, value in totals.items()}
 
 
-def _errors(model: NiRNE, whole: Batch, fine: bool) -> dict[str, Tensor]:
+def _errors(model: NiRNENet, whole: Batch, fine: bool) -> dict[str, Tensor]:
     """Of photos at the network's size or, if `fine`, at twice that."""
     flat = torch.zeros_like(whole.normal)
     flat[:, 2] = 1

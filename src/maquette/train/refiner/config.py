@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from maquette.nets.refiner import PRESETS, Refiner, RefinerConfig
+from maquette.nets.refiner import PRESETS, RefinerConfig, RefinerNet
 from maquette.runs.schedule import Phase, Schedule
 
 
@@ -51,9 +51,9 @@ class RefinerTraining(Schedule):
     clip: float = 1.0
     bf16: bool = False
 
-    def build(self) -> Refiner:
+    def build(self) -> RefinerNet:
         """The network with fresh weights."""
-        return Refiner(self.net)
+        return RefinerNet(self.net)
 
 
 TRAINING: dict[str, RefinerTraining] = {

@@ -20,7 +20,7 @@ from maquette.synth.materials import sample_material
 from maquette.synth.photo import Surfaces, expose, shade
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import imprecise, mix, move
-from maquette.train.refiner.reprojection import Views, render_views
+from maquette.train.refiner.reprojection import LitImages, render_views
 from maquette.types import Photo
 
 KINDS = ("predicted", "inflated", "flat")
@@ -36,7 +36,7 @@ class RefinerBatch:
     mask: Float[Tensor, "batch 1 height width"]
     normals: Float[Tensor, "batch 3 height width"]
     solid: Float[Tensor, "batch 1 height width"]
-    views: Views
+    views: LitImages
 
     def to(self, device: torch.device | str) -> "RefinerBatch":
         """The same batch on another device."""

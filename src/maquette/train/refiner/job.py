@@ -4,7 +4,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network, save_checkpoint
-from maquette.nets.refiner import Refiner, RefinerConfig
+from maquette.nets.refiner import RefinerConfig, RefinerNet
 from maquette.train.card import read_card
 from maquette.train.job import Job, Options
 from maquette.train.refiner import config as presets
@@ -26,7 +26,7 @@ def job(options: Options) -> Job:
     def initial() -> dict[str, Tensor] | None:
         if options.init is None:
             return None
-        weights = load_network(options.init, RefinerConfig, Refiner).state_dict()
+        weights = load_network(options.init, RefinerConfig, RefinerNet).state_dict()
         read_card(options.init)  # a card that can't be read is told now, not when the training is done
         return weights
 

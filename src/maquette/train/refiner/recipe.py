@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from maquette.methods.nirne import Network, NiRNE
-from maquette.nets.refiner import Refiner
+from maquette.nets.refiner import RefinerNet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of
 from maquette.runs.schedule import Phase
@@ -36,14 +36,14 @@ def train_refiner(
     validate_every: int = 0,
     report: Callable[[dict[str, float]], None] = lambda _: None,
     init: dict[str, Tensor] | None = None,
-) -> Refiner:
+) -> RefinerNet:
     """`maquette.runs.loop.fit` by `refiner_recipe`; returns the averaged weights."""
     return fit(refiner_recipe(config, folders, validation, validate_every), run, device, save_every_s, report, init)
 
 
 def refiner_recipe(
     config: RefinerTraining, folders: dict[str, Path], validation: Path | None = None, validate_every: int = 0
-) -> Recipe[Refiner]:
+) -> Recipe[RefinerNet]:
     """How the refiner is trained.
 
     Args:
@@ -61,10 +61,10 @@ def refiner_recipe(
         data, device = open_data(folders, phase), processes.device
         return lambda step: make_refiner_batch(data, phase, config.seed, step, predictor(str(device)), device)
 
-    def loss(step: Step[Refiner], batch: RefinerBatch) -> dict[str, Tensor]:
+    def loss(step: Step[RefinerNet], batch: RefinerBatch) -> dict[str, Tensor]:
         return refiner_loss(step.network, batch, config.loss, config.bf16)
 
-    def validate(model: Refiner, phase: Phase) -> dict[str, float]:
+    def validate(model: RefinerNet, phase: Phase) -> dict[str, float]:
         assert validation is not None
         return validate_refiner(model, predictor(str(device_of(model))), validation, phase.size_px, device_of(model))
 

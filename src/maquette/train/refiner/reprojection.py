@@ -24,7 +24,7 @@ _FIT_SIDE = 32  # a light of nine numbers needs no more pixels than this squared
 
 
 @dataclass(frozen=True)
-class Views:
+class LitImages:
     """Images of one view of objects under one light each: linear brightness, about 1 where white faces the light.
 
     Lights are white here, so that colours would tell the same thrice.
@@ -37,12 +37,12 @@ class Views:
     images: Float[Tensor, "batch views height width"]
     lights: Float[Tensor, "batch views 9"]
 
-    def to(self, device: torch.device | str) -> "Views":
+    def to(self, device: torch.device | str) -> "LitImages":
         """The same images on another device."""
-        return Views(self.images.to(device), self.lights.to(device))
+        return LitImages(self.images.to(device), self.lights.to(device))
 
 
-def render_views(surfaces: Surfaces, material: Material) -> Views:
+def render_views(surfaces: Surfaces, material: Material) -> LitImages:
     """The material's colour, matte, in a dark room under each of `SOURCES`, with shadows and one bounce."""
     n, device = len(surfaces.normal), surfaces.normal.device
     matte = without_gloss(replace(material, albedo=material.albedo.clamp_min(0.03)))
@@ -54,7 +54,7 @@ def render_views(surfaces: Surfaces, material: Material) -> Views:
     first = surfaces.lights.shape[1] - AREA_SAMPLES
     directions = [surfaces.lights[:, s, :3] if s < 4 else surfaces.lights[:, first:, :3].mean(1) for s in SOURCES]
     toward = unit(torch.stack(directions, 1))
-    return Views(torch.stack(images, 1), distant_light(toward, torch.ones_like(toward[..., 0])))
+    return LitImages(torch.stack(images, 1), distant_light(toward, torch.ones_like(toward[..., 0])))
 
 
 def weight_of(
@@ -72,7 +72,7 @@ def weight_of(
 def fit_lights(
     normals: Float[Tensor, "batch 3 height width"],
     mask: Float[Tensor, "batch 1 height width"],
-    views: Views,
+    views: LitImages,
     light_trust: float,
 ) -> Float[Tensor, "batch views 9"]:
     """The light of every image that suits these normals best, near the one that the renderer used.

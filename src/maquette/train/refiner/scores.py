@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maquette.losses import angle
 from maquette.methods.nirne import Network
-from maquette.nets.refiner import Refiner
+from maquette.nets.refiner import RefinerNet
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.materials import sample_material
 from maquette.synth.photo import expose, shade
@@ -37,7 +37,7 @@ class Scores:
 
 @torch.no_grad()
 def score_refiner(
-    model: Refiner,
+    model: RefinerNet,
     predictor: Network | None,
     folder: Path,
     size_px: int,
@@ -80,7 +80,7 @@ def score_refiner(
 
 
 def validate_refiner(
-    model: Refiner, predictor: Network | None, folder: Path, size_px: int, device: torch.device | str
+    model: RefinerNet, predictor: Network | None, folder: Path, size_px: int, device: torch.device | str
 ) -> dict[str, float]:
     """Means of `score_refiner`: "val_INPUT_MAP_deg" and "val_INPUT_MAP_missed"."""
     means = {}

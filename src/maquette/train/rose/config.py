@@ -5,8 +5,8 @@ from pathlib import Path
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network
-from maquette.nets.nirne_conv import ConvNiRNE, ConvNiRNEConfig
-from maquette.nets.rose import PRESETS, Rose, RoseConfig, SvdConfig
+from maquette.nets.nirne_conv import ConvNiRNEConfig, ConvNiRNENet
+from maquette.nets.rose import PRESETS, RoseConfig, RoSENet, SvdConfig
 from maquette.nets.rose_small import PhotoEncoder
 from maquette.nets.rose_svd import read_svd
 from maquette.runs.processes import require_one_process
@@ -44,12 +44,12 @@ class RoseTraining(Schedule):
         """AdamW's: the paper's for its backbone, what the other networks are trained with for the small one."""
         return (0.9, 0.999) if isinstance(self.net, SvdConfig) else (0.9, 0.98)
 
-    def build(self) -> Rose:
+    def build(self) -> RoSENet:
         """The network: a small one with fresh weights and a trained photo encoder, or what lies in the folder."""
-        network = Rose(self.net)
+        network = RoSENet(self.net)
         encoder = network.encoder
         if self.encoder and isinstance(encoder, PhotoEncoder):
-            trained = load_network(self.encoder, ConvNiRNEConfig, ConvNiRNE)
+            trained = load_network(self.encoder, ConvNiRNEConfig, ConvNiRNENet)
             encoder.clean.load_state_dict(trained.clean.state_dict())
             encoder.attention.load_state_dict(trained.attention.state_dict())
         return network

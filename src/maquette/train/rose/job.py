@@ -8,7 +8,7 @@ from torch import Tensor
 
 from maquette.errors import InputError
 from maquette.io.checkpoints import load_network, save_checkpoint
-from maquette.nets.rose import Rose, RoseConfig
+from maquette.nets.rose import RoseConfig, RoSENet
 from maquette.nets.rose_svd import save_svd
 from maquette.train.card import read_card
 from maquette.train.job import Job, Options
@@ -38,9 +38,9 @@ def job(options: Options) -> Job:
         if options.init is None or svd:
             return None
         read_card(options.init)  # a card that can't be read is told now, not when the training is done
-        return load_network(options.init, RoseConfig, Rose).state_dict()
+        return load_network(options.init, RoseConfig, RoSENet).state_dict()
 
-    def save(net: Rose, folder: Path) -> None:
+    def save(net: RoSENet, folder: Path) -> None:
         if isinstance(net.config, RoseConfig):
             save_checkpoint(folder, net.config, net.state_dict())
         else:

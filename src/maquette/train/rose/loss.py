@@ -3,13 +3,13 @@
 import torch
 from torch import Generator, Tensor
 
-from maquette.nets.rose import Rose
+from maquette.nets.rose import RoSENet
 from maquette.train.batches import Batch
 from maquette.train.rose.config import RoseTraining
 from maquette.train.rose.vae import truth
 
 
-def video_loss(net: Rose, batch: Batch, config: RoseTraining, rng: Generator) -> dict[str, Tensor]:
+def video_loss(net: RoSENet, batch: Batch, config: RoseTraining, rng: Generator) -> dict[str, Tensor]:
     """||z0 - z0(z0 + sigma e, sigma, photo)||^2, the paper's loss; sigma is log-normal."""
     with torch.no_grad():
         clean = net.encode(truth(net, batch)).float()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maquette.nets.rose import Rose, SvdConfig
+from maquette.nets.rose import RoSENet, SvdConfig
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of
 from maquette.runs.schedule import Phase
@@ -35,7 +35,7 @@ def train_rose(
     validate_every: int = 0,
     report: Callable[[dict[str, float]], None] = lambda _: None,
     init: dict[str, Tensor] | None = None,
-) -> Rose:
+) -> RoSENet:
     """`maquette.runs.loop.fit` by `rose_recipe`; returns the averaged weights."""
     recipe = rose_recipe(config, folders, validation, validate_every, trained=init is not None)
     return fit(recipe, run, device, save_every_s, report, init)
@@ -47,7 +47,7 @@ def rose_recipe(
     validation: Path | None = None,
     validate_every: int = 0,
     trained: bool = False,
-) -> Recipe[Rose]:
+) -> Recipe[RoSENet]:
     """How RoSE is trained.
 
     Args:
@@ -65,12 +65,12 @@ def rose_recipe(
     def batches(phase: Phase, processes: Processes) -> Callable[[int], Batch]:
         return open_source(config, folders, phase, processes.device)
 
-    def first_of_stage(state: State[Rose], phase: Phase, batch: Batch) -> None:
+    def first_of_stage(state: State[RoSENet], phase: Phase, batch: Batch) -> None:
         before = [each.stage for each, _, last in config.spans() if last <= state.step]
         if before[-1:] != [phase.stage]:
             begin(state, phase.stage, batch, trained)
 
-    def validate(model: Rose, phase: Phase) -> dict[str, float]:
+    def validate(model: RoSENet, phase: Phase) -> dict[str, float]:
         assert validation is not None
         score = validate_vae if phase.stage == 1 else validate_rose
         return score(model, validation, phase.size_px, device_of(model))
@@ -88,7 +88,7 @@ def rose_recipe(
     )
 
 
-def step_loss(step: Step[Rose], batch: Batch, config: RoseTraining) -> dict[str, Tensor]:
+def step_loss(step: Step[RoSENet], batch: Batch, config: RoseTraining) -> dict[str, Tensor]:
     """The loss of the phase's stage."""
     device = batch.photo.device
     rng = torch.Generator(device).manual_seed(mix(config.seed, step.number, 20))
@@ -99,7 +99,7 @@ def step_loss(step: Step[Rose], batch: Batch, config: RoseTraining) -> dict[str,
 
 
 @torch.no_grad()
-def begin(state: State[Rose], stage: int, batch: Batch, given: bool = False) -> None:
+def begin(state: State[RoSENet], stage: int, batch: Batch, given: bool = False) -> None:
     """What a stage starts from: the VAE, from principal components; the video model, from the averaged VAE.
 
     Args:
@@ -142,7 +142,7 @@ def rose_facts(config: RoseTraining, folders: dict[str, Path], log: list[dict[st
     } | ({"before": None} if is_svd else {})
 
 
-def _freeze(net: Rose, phase: Phase) -> None:
+def _freeze(net: RoSENet, phase: Phase) -> None:
     learns = re.compile(r"vae\." if phase.stage == 1 else net.habits.learns)
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(learns.match(name) is not None)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from maquette.losses import angle, masked_mean
-from maquette.nets.rose import Rose
+from maquette.nets.rose import RoSENet
 from maquette.shading.exposure import normalise_exposure
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
@@ -16,7 +16,7 @@ from maquette.train.rose.vae import views_of
 
 
 @torch.no_grad()
-def validate_rose(net: Rose, folder: Path, size_px: int, device: torch.device | str) -> dict[str, float]:
+def validate_rose(net: RoSENet, folder: Path, size_px: int, device: torch.device | str) -> dict[str, float]:
     """Mean angular error, in degrees, of what one and four steps imagine of photos of held-out shapes."""
     from maquette.methods.rose import imagine, to_normals
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from maquette.nets.rose import Rose
+from maquette.nets.rose import RoSENet
 from maquette.shading.rigs import ring_lights, shading_frames
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import Batch, move
@@ -24,7 +24,7 @@ _KL = 1e-6
 _LOG_VARIANCE = -6.0  # of the latents, at first
 
 
-def truth(net: Rose, batch: Batch) -> Float[Tensor, "batch frames 3 height width"]:
+def truth(net: RoSENet, batch: Batch) -> Float[Tensor, "batch frames 3 height width"]:
     """The sequence that the network is to imagine, in -1..1: the stored frames, where the data set has them."""
     normal = batch.normal * batch.solid
     if net.config.predicts == "normals":
@@ -49,7 +49,7 @@ def as_sequence(
     return (2 * shadings - 1)[:, :, None].expand(-1, -1, 3, -1, -1)
 
 
-def vae_loss(net: Rose, batch: Batch, rng: Generator) -> dict[str, Tensor]:
+def vae_loss(net: RoSENet, batch: Batch, rng: Generator) -> dict[str, Tensor]:
     """Squared difference of images and what the VAE makes of them, plus a little of its latents' divergence from noise.
 
     Of five batches three are shadings, a few frames of a ring that is turned at random; one is photos, half of them
@@ -66,7 +66,7 @@ def vae_loss(net: Rose, batch: Batch, rng: Generator) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def start_from_components(net: Rose, batch: Batch) -> None:
+def start_from_components(net: RoSENet, batch: Batch) -> None:
     """Encoder and decoder as the projection onto the leading principal components of the images' patches."""
     rng = torch.Generator(batch.photo.device).manual_seed(0)
     count, vae = net.vae.config.latent_channels, net.vae
@@ -101,7 +101,7 @@ def start_from_components(net: Rose, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def normalise_latents(net: Rose, batch: Batch) -> None:
+def normalise_latents(net: RoSENet, batch: Batch) -> None:
     """Bring the latents of a batch's shadings to a standard deviation of one, over all channels alike."""
     net.latent_std.fill_(1.0)
     images = sequence_of(batch.normal * batch.solid, ring_lights(net.config.frames))
@@ -109,7 +109,7 @@ def normalise_latents(net: Rose, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def validate_vae(net: Rose, folder: Path, size_px: int, device: torch.device | str) -> dict[str, float]:
+def validate_vae(net: RoSENet, folder: Path, size_px: int, device: torch.device | str) -> dict[str, float]:
     """What the VAE alone costs: peak signal-to-noise of shadings, in dB, over fixed views of held-out shapes."""
     data = ShapeData(folder)
     surfaces = move(data.batch(views_of(data)[:12], data.spec.size_px // size_px), device)
