@@ -18,9 +18,10 @@ def colors_at(mesh: Mesh, face: Int[np.ndarray, " n"], weight: Float[np.ndarray,
     default = 0 if mesh.textures else -1
     index = np.full(len(face), default) if mesh.texture_index is None else mesh.texture_index.numpy()[face]
     if mesh.colors is None:
-        color = np.where(index[:, None] < 0, NEUTRAL, np.ones((len(face), 3)))
+        corner_colors = np.broadcast_to(np.where(index < 0, NEUTRAL, 1.0)[:, None, None], (len(face), 3, 3))
     else:
-        color = (mesh.colors.numpy()[corners] * weight).sum(1)
+        corner_colors = mesh.colors.numpy()[corners]
+    color = (corner_colors * weight).sum(1)
     if mesh.uv is None:
         return color
     uv = (mesh.uv.numpy()[corners] * weight).sum(1)

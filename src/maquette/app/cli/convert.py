@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,9 @@ def _matrix(name: str, options: argparse.Namespace, width: int, height: int) -> 
         if options.mesh is None:  # from object to object
             return torch.eye(3, dtype=torch.float64)
         try:
-            return texture_basis(read_mesh(options.mesh, max_faces=None), width, height)
+            # Normals of the faces' means, whatever the file's own say: a map made with them stays what it was.
+            mesh = replace(read_mesh(options.mesh, max_faces=None), normals=None)
+            return texture_basis(mesh, width, height)
         except InputError as error:
             raise InputError(f"--mesh {options.mesh}: {error}") from error
     known = TEXTURE_FRAMES.get(name) or next(frame.matrix for key, frame in CAMERA_FRAMES.items() if key == name)
