@@ -20,7 +20,7 @@ import harness
 import torch
 
 from maquette.geometry.sh import sh_color
-from maquette.io.splats.files import read_splats, write_splats
+from maquette.io.splats.files import read_splat, write_splat
 from maquette.types import Gaussians
 
 CASES: dict[str, tuple[str, int]] = {
@@ -65,12 +65,12 @@ def measure(case: str, made: Gaussians, folder: Path) -> dict[str, float]:
     """Bytes a splat, seconds, and the worst and median losses, of one format."""
     suffix, version = CASES[case]
     start = time.perf_counter()
-    path = write_splats(folder / f"{case}{suffix}", made, spz_version=version)  # pyright: ignore[reportArgumentType]
+    path = write_splat(folder / f"{case}{suffix}", made, spz_version=version)  # pyright: ignore[reportArgumentType]
     found = {"write_s": time.perf_counter() - start, "bytes": path.stat().st_size / len(made)}
     if suffix == ".glb":
         return found
     start = time.perf_counter()
-    back = read_splats(path)
+    back = read_splat(path)
     found["read_s"] = time.perf_counter() - start
     for name, values in losses(back, made).items():
         found[f"{name}_worst"], found[f"{name}_median"] = float(values.max()), float(values.median())

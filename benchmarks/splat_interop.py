@@ -33,7 +33,7 @@ import torch
 from splat_files import losses, sample
 
 from maquette.errors import InputError
-from maquette.io.splats.files import read_splats, write_splats
+from maquette.io.splats.files import read_splat, write_splat
 from maquette.io.splats.raw import RawSplats, to_gaussians
 from maquette.types import Gaussians
 
@@ -118,17 +118,17 @@ Readings = dict[str, tuple[Gaussians, Gaussians]]  # theirs, ours
 def compare(packages: Path, made: Gaussians, folder: Path) -> dict[str, dict[str, float]]:
     """For each format: the losses as the other program reads it, and how far our own reading is from that."""
     paths = {
-        "ply": write_splats(folder / "a.ply", made),
-        "spz2": write_splats(folder / "a2.spz", made, spz_version=2),
-        "spz3": write_splats(folder / "a3.spz", made, spz_version=3),
-        "spz3 rdf": write_splats(folder / "rdf.spz", made, axes="rdf"),
-        "spz4": write_splats(folder / "a4.spz", made, spz_version=4),
+        "ply": write_splat(folder / "a.ply", made),
+        "spz2": write_splat(folder / "a2.spz", made, spz_version=2),
+        "spz3": write_splat(folder / "a3.spz", made, spz_version=3),
+        "spz3 rdf": write_splat(folder / "rdf.spz", made, axes="rdf"),
+        "spz4": write_splat(folder / "a4.spz", made, spz_version=4),
     }
     found = {}
     for case, path in paths.items():
         theirs = by_splat_transform(packages, path)
-        found[case] = worst(theirs, made) | {f"{k}_apart": v for k, v in worst(theirs, read_splats(path)).items()}
-    found["glb"] = worst(by_gltf_transform(packages, write_splats(folder / "a.glb", made)), made)
+        found[case] = worst(theirs, made) | {f"{k}_apart": v for k, v in worst(theirs, read_splat(path)).items()}
+    found["glb"] = worst(by_gltf_transform(packages, write_splat(folder / "a.glb", made)), made)
     transform(packages, paths["ply"], folder / "theirs.glb")
     theirs = by_gltf_transform(packages, folder / "theirs.glb", axes="luf")
     found["glb of splat-transform"] = worst(theirs, made)
@@ -203,7 +203,7 @@ def as_float32(raw: RawSplats) -> RawSplats:
 
 def validate(packages: Path, made: Gaussians, folder: Path) -> list[str]:
     """What the validator finds wrong beyond not knowing the extension and its names."""
-    path = write_splats(folder / "a.glb", made)
+    path = write_splat(folder / "a.glb", made)
     issues = read_glb(packages, path)["issues"]
     unknown = ("UNSUPPORTED_EXTENSION", "MESH_PRIMITIVE_INVALID_ATTRIBUTE")
     wrong = [f"{issue['code']} at {issue['pointer']}" for issue in issues if issue["code"] not in unknown]

@@ -25,7 +25,7 @@ from maquette.io.cameras import read_camera
 from maquette.io.height_maps import write_height_map
 from maquette.io.images import linear_to_srgb, read_photo, write_exr, write_srgb
 from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
-from maquette.io.splats.files import read_splats, write_splats
+from maquette.io.splats.files import read_splat, write_splat
 from maquette.methods.frame_check import CAN_TELL, check_frame
 from maquette.methods.relief import heights_px
 from maquette.shading.lambert import lambert, light_direction
@@ -382,13 +382,13 @@ def test_splat_axes(tmp_path):
         torch.zeros(1, 1, 3),
     )
     for suffix, signs in ((".ply", (1, -1, -1)), (".spz", (1, 1, 1))):
-        path = write_splats(tmp_path / f"a{suffix}", made)
-        torch.testing.assert_close(read_splats(path).mean, made.mean)
-        torch.testing.assert_close(read_splats(path, axes="rub").mean, made.mean * torch.tensor(signs))
+        path = write_splat(tmp_path / f"a{suffix}", made)
+        torch.testing.assert_close(read_splat(path).mean, made.mean)
+        torch.testing.assert_close(read_splat(path, axes="rub").mean, made.mean * torch.tensor(signs))
     (tmp_path / "a.splat").write_bytes(
         np.array([1, 2, 3, 1, 1, 1], "<f4").tobytes() + bytes([9, 9, 9, 255, 255, 128, 128, 128])
     )
-    assert read_splats(tmp_path / "a.splat").mean.tolist() == [[1, -2, -3]]
+    assert read_splat(tmp_path / "a.splat").mean.tolist() == [[1, -2, -3]]
 
 
 def test_cameras(tmp_path):

@@ -15,7 +15,7 @@ from maquette.errors import InputError
 from maquette.geometry.rotation import smallest_axis
 from maquette.io.checkpoints import save_checkpoint
 from maquette.io.normal_maps import read_normal_map, write_normal_map
-from maquette.io.splats.files import read_splats
+from maquette.io.splats.files import read_splat
 from maquette.methods.baselines import flat
 from maquette.methods.clone.loop import Round
 from maquette.methods.clone.method import CLONE
@@ -74,7 +74,7 @@ def test_all_that_it_writes(photo, weights, tmp_path, capfd):
     assert np.asarray(Image.open(report["history"])).std() > 5
 
     # The splat is the normal map: in maquette's frame, x right, y up, a Gaussian for each pixel of the square.
-    gaussians = read_splats(report["splat"])
+    gaussians = read_splat(report["splat"])
     normal_map = read_normal_map(report["normals"])
     assert gaussians.albedo is not None
     axis = smallest_axis(gaussians.scale, gaussians.rotation)

@@ -8,7 +8,7 @@ import pytest
 from grasp_discs import box, discs
 
 from maquette.app.cli.main import main
-from maquette.io.splats.files import write_splats
+from maquette.io.splats.files import write_splat
 from maquette.methods.grasp.plan import find_grasps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,7 +19,7 @@ DIAGONAL = float(np.linalg.norm(SIDES))
 @pytest.fixture(scope="module")
 def ply(tmp_path_factory):
     points, normals = box(SIDES, step=0.06)
-    return write_splats(tmp_path_factory.mktemp("splats") / "box.ply", discs(points + [0.0, 0.1, 0.2], normals, 0.04))
+    return write_splat(tmp_path_factory.mktemp("splats") / "box.ply", discs(points + [0.0, 0.1, 0.2], normals, 0.04))
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_every_mistake_is_one_line(ply, capfd, arguments, said):
 
 def test_a_splat_without_a_surface_is_named(tmp_path, capfd):
     points, normals = box(SIDES, step=0.3)
-    few = write_splats(tmp_path / "few.ply", discs(points[:5], normals[:5], 0.04))
+    few = write_splat(tmp_path / "few.ply", discs(points[:5], normals[:5], 0.04))
     code, out, errors = run(capfd, few, "--gripper-mm", 80)
     assert (code, out, len(errors)) == (2, [], 1)
     assert str(few) in errors[0] and "5 Gaussians" in errors[0]

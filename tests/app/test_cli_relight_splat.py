@@ -13,7 +13,7 @@ from PIL import Image
 from maquette.app.cli.inputs import SPLAT_SUFFIXES
 from maquette.app.cli.main import main
 from maquette.geometry.sh import DC
-from maquette.io.splats.files import READ_SUFFIXES, write_splats
+from maquette.io.splats.files import READ_SUFFIXES, write_splat
 from maquette.types import Gaussians
 
 
@@ -39,7 +39,7 @@ def ball(count: int = 1500) -> Gaussians:
 
 @pytest.fixture(scope="module")
 def ply(tmp_path_factory) -> Path:
-    return write_splats(tmp_path_factory.mktemp("splats") / "ball.ply", ball())
+    return write_splat(tmp_path_factory.mktemp("splats") / "ball.ply", ball())
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_a_headlight_shows_the_albedo(ply, tmp_path):
 
 
 def test_without_albedo_it_is_guessed_and_that_is_said(tmp_path, capfd):
-    path = write_splats(tmp_path / "ball.spz", ball())
+    path = write_splat(tmp_path / "ball.spz", ball())
     picture = relit(path, tmp_path, "--azimuth", 45, "--elevation", 10)
     assert picture[28, 68, 0] > 1.4 * picture[68, 28, 0]  # its own light came from the other side
     errors = capfd.readouterr().err.splitlines()
@@ -80,7 +80,7 @@ def test_without_albedo_it_is_guessed_and_that_is_said(tmp_path, capfd):
 
 
 def test_round_gaussians_are_told(tmp_path, capfd):
-    path = write_splats(tmp_path / "ball.ply", replace(ball(), scale=torch.full((1500, 3), 0.05)))
+    path = write_splat(tmp_path / "ball.ply", replace(ball(), scale=torch.full((1500, 3), 0.05)))
     relit(path, tmp_path)
     assert "nearly round (their smallest axis is 1.00 of the next" in capfd.readouterr().err
 

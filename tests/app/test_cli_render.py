@@ -16,7 +16,7 @@ from maquette.app.cli.render import AXES
 from maquette.geometry.sh import DC
 from maquette.io.cameras import write_cameras
 from maquette.io.normal_maps import read_normal_map
-from maquette.io.splats.files import write_splats
+from maquette.io.splats.files import write_splat
 from maquette.io.splats.raw import Axes
 from maquette.types import Camera, Gaussians
 
@@ -38,7 +38,7 @@ def splats() -> Gaussians:
 
 @pytest.fixture(scope="module")
 def ply(tmp_path_factory) -> Path:
-    return write_splats(tmp_path_factory.mktemp("splats") / "four.ply", splats())
+    return write_splat(tmp_path_factory.mktemp("splats") / "four.ply", splats())
 
 
 def run(capfd, *arguments) -> tuple[int, str, list[str]]:
@@ -90,7 +90,7 @@ def test_linear_colours_are_encoded_and_blended_as_light(ply, tmp_path, capfd, m
     given = splats()
     light = torch.where(torch.tensor([GREY]) <= 0.04045, torch.tensor([GREY]) / 12.92, 0.2140)
     linear = replace(given, sh=((light - 0.5) / DC)[None].expand(4, 1, 3).contiguous(), encoding="linear")
-    monkeypatch.setattr("maquette.io.splats.files.read_splats", lambda *_: linear)
+    monkeypatch.setattr("maquette.io.splats.files.read_splat", lambda *_: linear)
     code, _, _ = run(capfd, ply, "-o", tmp_path / "a.png", "--size", "200x160", "--background", "1,1,1")
     assert code == 0
     picture = pixels(tmp_path / "a.png")
@@ -110,7 +110,7 @@ def test_half_a_background_is_half_of_it_in_the_splats_own_sort_of_colour(tmp_pa
         torch.full((1, 1, 3), -0.5 / DC),
         encoding=encoding,
     )
-    monkeypatch.setattr("maquette.io.splats.files.read_splats", lambda *_: disc)
+    monkeypatch.setattr("maquette.io.splats.files.read_splat", lambda *_: disc)
     assert run(capfd, "x.ply", "-o", tmp_path / "a.png", "--size", "32x32", "--background", "1,1,1")[0] == 0
     wanted = {"srgb": 0.5, "linear": 0.7354}[encoding]
     assert pixels(tmp_path / "a.png")[16, 16].tolist() == pytest.approx([255 * wanted] * 3, abs=2)

@@ -13,7 +13,7 @@ from maquette.app.cli.main import main
 from maquette.io.checkpoints import save_checkpoint
 from maquette.io.images import write_exr
 from maquette.io.splats import files
-from maquette.io.splats.files import WRITE_SUFFIXES, read_splats
+from maquette.io.splats.files import WRITE_SUFFIXES, read_splat
 from maquette.methods.clone.loop import LoopConfig
 from maquette.methods.clone.method import CLONE
 from maquette.methods.gsn import GSN
@@ -81,7 +81,7 @@ def test_the_file_holds_what_the_method_gives_and_json_tells_of_it(picture, weig
     assert report["camera"]["center_px"] == [32, 32]
     assert list(out.parent.iterdir()) == [out]
     if suffix != ".glb":
-        found = read_splats(out)
+        found = read_splat(out)
         within = 1e-6 if suffix == ".ply" else 1e-3
         assert torch.allclose(found.mean, wanted.mean, atol=within)
         assert torch.allclose(found.opacity, wanted.opacity, atol=1e-5 if suffix == ".ply" else 3e-3)
@@ -128,7 +128,7 @@ def test_clone(picture, tmp_path, capfd, monkeypatch, short_film):
     )
     assert (code, errors) == (0, [])
     report = json.loads(lines[0])
-    assert report["gaussians"] == len(read_splats(out)) > 100
+    assert report["gaussians"] == len(read_splat(out)) > 100
     assert report["confidence"] is None
     assert "-1 to 1" in report["frame"]
     with Image.open(film) as turning:

@@ -23,7 +23,7 @@ from maquette.app.cli.main import main
 from maquette.errors import InputError
 from maquette.geometry.sh import DC
 from maquette.io.normal_maps import write_normal_map
-from maquette.io.splats.files import write_splats
+from maquette.io.splats.files import write_splat
 from maquette.types import Gaussians, NormalMap
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -57,7 +57,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
     normals = torch.zeros(24, 32, 3)
     normals[..., 2] = 1
     write_normal_map(folder / "flat.png", NormalMap(normals, torch.ones(24, 32, dtype=torch.bool)))
-    write_splats(folder / "two.ply", red_and_green())
+    write_splat(folder / "two.ply", red_and_green())
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -106,7 +106,7 @@ def test_of_too_many_splats_the_largest_are_shown_and_that_is_said(files, monkey
             self.given = given
 
     monkeypatch.setattr(viewer, "_MOST_SPLATS", 3)
-    path = write_splats(files["two.ply"].with_name("three.spz"), red_and_green())
+    path = write_splat(files["two.ply"].with_name("three.spz"), red_and_green())
     with pytest.warns(UserWarning, match="of its 400 Gaussians the 3 largest are shown"):
         shown = viewer.read_shown(path)
     scene = Scene()

@@ -49,8 +49,8 @@ def test_the_validator_finds_nothing_and_would(bench, packages, made, tmp_path, 
         path.write_bytes(bench.rewritten(content, lambda text: text.replace('"count":60', '"count":61')))
         return path
 
-    bench_write = bench.write_splats
-    monkeypatch.setattr(bench, "write_splats", broken)
+    bench_write = bench.write_splat
+    monkeypatch.setattr(bench, "write_splat", broken)
     assert any("ACCESSOR" in issue for issue in bench.validate(packages, made, tmp_path))
 
 

@@ -24,7 +24,7 @@ from maquette.io.decode import require_file
 from maquette.io.meshes import READ_SUFFIXES, load_scene, placed, readable
 from maquette.io.normal_maps import Convention, read_normal_map
 from maquette.io.splats.colors import to_srgb
-from maquette.io.splats.files import read_splats
+from maquette.io.splats.files import read_splat
 from maquette.io.splats.ply_container import read_ply_header
 from maquette.io.splats.raw import Axes
 from maquette.methods.relief import surface
@@ -62,7 +62,7 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
 
     Args:
         path: its suffix says which; a .ply is a splat if its vertices are Gaussians.
-        axes: of a splat, as `read_splats` takes it.
+        axes: of a splat, as `read_splat` takes it.
         convention: of a normal map.
 
     Raises:
@@ -70,7 +70,7 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
     """
     suffix = path.suffix.lower()
     if suffix in SPLAT_SUFFIXES and (suffix != ".ply" or _holds_gaussians(path)):
-        return _splats(read_splats(path, axes), path)
+        return _splats(read_splat(path, axes), path)
     return _mesh(path) if suffix in READ_SUFFIXES else _relief(path, convention)
 
 

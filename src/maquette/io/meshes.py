@@ -45,7 +45,7 @@ NEUTRAL = 0.5  # linear reflectance of faces without colours
 _LINE = 4096  # bytes; no name is longer
 
 
-def read_mesh(path: Path, max_faces: int | None = MAX_FACES) -> Mesh:
+def read_mesh(path: Path | str, max_faces: int | None = MAX_FACES) -> Mesh:
     """Read a mesh; all objects of a scene become one, placed as the scene has them.
 
     Colours are, in this order, a picture with texture coordinates, vertex or face colours, the material's colour,
@@ -56,6 +56,7 @@ def read_mesh(path: Path, max_faces: int | None = MAX_FACES) -> Mesh:
         InputError: the file is missing, empty, damaged or of another kind, larger than `MAX_BYTES`, has more than
             `max_faces`, or holds no triangles, no extent, or numbers that aren't finite.
     """
+    path = Path(path)
     require_file(path)
     if path.suffix.lower() not in READ_SUFFIXES:
         raise InputError(f"{path}: a mesh to read ends in one of {', '.join(READ_SUFFIXES)}")
@@ -238,7 +239,7 @@ def _linear(codes: np.ndarray) -> np.ndarray:
     return srgb_to_linear(torch.arange(256, dtype=torch.float64) / 255).numpy()[codes]
 
 
-def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
+def write_mesh(path: Path | str, mesh: Mesh) -> list[Path]:
     """Write a mesh; see the module's page for what each kind of file holds.
 
     Args:
@@ -253,6 +254,7 @@ def write_mesh(path: Path, mesh: Mesh) -> list[Path]:
         InputError: an unknown suffix, several textures, or a file can't be written; a single file is then whole or
             absent, of an OBJ the texture or the material may be there without it.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: a mesh ends in one of {', '.join(SUFFIXES)}")

@@ -34,7 +34,7 @@ _LENGTHS_OF_NORMALS = (0.5, 1.5)
 
 
 def write_normal_map(
-    path: Path,
+    path: Path | str,
     normal_map: NormalMap,
     convention: Convention = "opengl",
     format: Format = "png16",
@@ -52,6 +52,7 @@ def write_normal_map(
     Raises:
         InputError: the file can't be written.
     """
+    path = Path(path)
     if format == "png16":
         write_png16(path, normal_codes(normal_map, convention, alpha=alpha).to(torch.uint16))
     elif format == "png8":

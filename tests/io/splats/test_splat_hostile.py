@@ -17,7 +17,7 @@ from known_splats import known
 from PIL import Image
 
 from maquette.errors import InputError
-from maquette.io.splats.files import READ_SUFFIXES, read_splats, write_splats
+from maquette.io.splats.files import READ_SUFFIXES, read_splat, write_splat
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ["minimal.splat", "minimal.ksplat", "known.level1.ksplat", "known.level2.ksplat", "minimal-raw.spz",
@@ -28,7 +28,7 @@ A_BILLION = 10**9
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory) -> dict[str, bytes]:
-    plain = write_splats(tmp_path_factory.mktemp("plain") / "known.ply", known())
+    plain = write_splat(tmp_path_factory.mktemp("plain") / "known.ply", known())
     return {name: (plain if name == "known.ply" else FIXTURES / name).read_bytes() for name in NAMES}
 
 
@@ -37,7 +37,7 @@ def refused(path: Path) -> str:
     tracemalloc.start()
     try:
         with pytest.raises(InputError) as caught:
-            read_splats(path)
+            read_splat(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -86,7 +86,7 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path, contents, name):
             content[random.integers(0, min(len(content), 128 if head else len(content)))] = random.integers(0, 256)
         path.write_bytes(bytes(content))
         with suppress(InputError):
-            found = read_splats(path)
+            found = read_splat(path)
             assert found.mean.isfinite().all() and found.scale.isfinite().all() and found.sh.isfinite().all()
 
 
@@ -162,7 +162,7 @@ def test_ply_headers_that_lie(tmp_path, contents, old, new, message):
     said = tmp_path / "a.ply"
     said.write_bytes(contents["known.ply"].replace(old, new, 1))
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        read_splats(said)
+        read_splat(said)
     assert "\n" not in str(caught.value)
 
 
@@ -311,4 +311,4 @@ def test_sog_parts_that_lie(tmp_path, changes, message):
 def test_a_sog_folder_without_its_images(tmp_path):
     (tmp_path / "meta.json").write_bytes(meta())
     with pytest.raises(InputError, match=r"shN_\w+\.webp: no such file"):
-        read_splats(tmp_path / "meta.json")
+        read_splat(tmp_path / "meta.json")

@@ -97,7 +97,7 @@ def run(
     from maquette.app.clone_history import History, curves
     from maquette.app.video import write_film
     from maquette.io.images import write_png8
-    from maquette.io.splats.files import write_splats
+    from maquette.io.splats.files import write_splat
     from maquette.methods.clone.method import FINE_SHARE
 
     history = History(photo) if options.history else None
@@ -129,7 +129,7 @@ def run(
         write_film(film, history.frames, _FILM_RATE)
         added |= {"history": str(picture), "film": str(film)}
     if options.splat:
-        added["splat"] = str(write_splats(base.with_name(f"{stem}.splat.ply"), result.gaussians))
+        added["splat"] = str(write_splat(base.with_name(f"{stem}.splat.ply"), result.gaussians))
     return result.normal_map, added
 
 

@@ -29,12 +29,12 @@ def main(argv: list[str]) -> int:
     start = time.perf_counter()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
-    from maquette.io.splats.files import read_splats
+    from maquette.io.splats.files import read_splat
     from maquette.methods.grasp.plan import find_grasps
     from maquette.methods.grasp.surface import surface_of_gaussians
 
     gripper = _gripper(options)
-    gaussians = read_splats(options.splat, options.axes)
+    gaussians = read_splat(options.splat, options.axes)
     try:
         surface = surface_of_gaussians(gaussians, seed=options.seed)
     except InputError as error:

@@ -65,11 +65,11 @@ def _relight_splat(options: argparse.Namespace) -> int:
     from maquette.app.video import require_film_suffix, write_film
     from maquette.geometry.viewpoints import resized
     from maquette.io.images import write_png8
-    from maquette.io.splats.files import read_splats
+    from maquette.io.splats.files import read_splat
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
-    gaussians = read_splats(options.input, options.axes).to(resolve_device(options.device))
+    gaussians = read_splat(options.input, options.axes).to(resolve_device(options.device))
     scene = relightable(gaussians, str(options.input), _SPLAT_PX, _SPLAT_PX)
     if options.output is not None:
         write_png8(options.output, picture(scene, options.azimuth, options.elevation))

@@ -31,13 +31,13 @@ def main(argv: list[str]) -> int:
     from maquette.app.predictors import resolve_device
     from maquette.app.video import require_film_suffix
     from maquette.io.cameras import read_camera
-    from maquette.io.splats.files import read_splats
+    from maquette.io.splats.files import read_splat
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
     device = resolve_device(options.device)
     camera = None if options.camera is None else read_camera(options.camera, options.frame)
-    gaussians = read_splats(options.splat, options.axes).to(device)
+    gaussians = read_splat(options.splat, options.axes).to(device)
     if options.output is not None:
         _write_picture(options, gaussians, camera)
     if options.orbit is not None:

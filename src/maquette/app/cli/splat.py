@@ -198,12 +198,12 @@ def _write(options: argparse.Namespace, gaussians: "Gaussians", normals: "Tensor
     from maquette.app.splat_pictures import extent, film
     from maquette.app.video import write_film
     from maquette.geometry.viewpoints import turntable
-    from maquette.io.splats.files import write_splats
+    from maquette.io.splats.files import write_splat
 
     with ExitStack() as stack:
         splat = stack.enter_context(atomic_path(options.output))
         axes: Any = AXES[options.output.suffix.lower()]
-        write_splats(splat, gaussians, axes, normals)
+        write_splat(splat, gaussians, axes, normals)
         if options.orbit is not None:
             turn = stack.enter_context(atomic_path(options.orbit))
             cameras = turntable(*extent(gaussians), _FILM_PX, _FILM_PX, _FILM_FRAMES)

@@ -24,7 +24,7 @@ from maquette.io.splats.ply import read_ply, write_ply
 from maquette.io.splats.ply_container import read_ply_header
 from maquette.io.splats.raw import Axes, RawSplats, axis_signs, from_gaussians, to_gaussians
 from maquette.io.splats.sog import read_sog
-from maquette.io.splats.splat import read_splat
+from maquette.io.splats.splat import read_dot_splat
 from maquette.io.splats.spz import SpzVersion, read_spz, write_spz
 from maquette.types import Gaussians
 
@@ -41,7 +41,7 @@ _ASSUMED_AXES: dict[str, Axes] = {
 }
 
 _READERS: dict[str, Callable[[Path], RawSplats]] = {
-    ".splat": read_splat,
+    ".splat": read_dot_splat,
     ".ksplat": read_ksplat,
     ".spz": read_spz,
     ".sog": read_sog,
@@ -49,7 +49,7 @@ _READERS: dict[str, Callable[[Path], RawSplats]] = {
 }
 
 
-def read_splats(path: Path | str, axes: Axes | None = None) -> Gaussians:
+def read_splat(path: Path | str, axes: Axes | None = None) -> Gaussians:
     """Read Gaussians: PLY, compressed PLY, `.splat`, `.ksplat`, SPZ, SOG (a `.sog`, or an unzipped one's `meta.json`).
 
     The harmonics are display values, as in the files (`encoding` is `srgb`); `maquette.io.splats.colors.to_linear`
@@ -77,7 +77,7 @@ def read_splats(path: Path | str, axes: Axes | None = None) -> Gaussians:
     return to_gaussians(path, raw, axes or raw.axes or _ASSUMED_AXES[suffix])
 
 
-def write_splats(
+def write_splat(
     path: Path | str,
     gaussians: Gaussians,
     axes: Axes | None = None,

@@ -15,7 +15,7 @@ from maquette.io.splats.raw import RawSplats, read_whole, require_count
 _ROW = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("color", "u1", 4), ("rotation", "u1", 4)])
 
 
-def read_splat(path: Path) -> RawSplats:
+def read_dot_splat(path: Path) -> RawSplats:
     """Read a `.splat`.
 
     Raises:
