@@ -151,7 +151,7 @@ def test_the_tables_of_the_protocol_hold_groups_and_categories(load_benchmark):
 def test_the_picture_shows_truth_above_the_splat(load_benchmark):
     protocol = load_benchmark("gsn_protocol")
     torch.manual_seed(0)
-    net = protocol.GSN(PRESETS["tiny"]).eval()
+    net = GSNNet(PRESETS["tiny"]).eval()
     case = replace(ball_trial(), rgb=torch.full((1, 3, SIDE, SIDE), 0.25), image=torch.full((3, SIDE, SIDE), 0.5))
     sheet = protocol.picture(net, [case, case, case])
     assert sheet.shape == (4 * SIDE, 2 * 3 * SIDE + 16, 3)

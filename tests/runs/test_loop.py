@@ -19,6 +19,14 @@ from maquette.runs.state import State, start
 FIRST, SECOND = Phase(1, 4, 2, 0.1, 0.05), Phase(2, 3, 2, 0.1, 0.01)
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Ctrl-C as a terminal has it; what was started in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Weight(nn.Module):
     """One number."""
 
