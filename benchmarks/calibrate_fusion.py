@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
+from maquette.catalogue import AUTO_NIRNE_WEIGHTS
 from maquette.io.checkpoints import weights_folder
-from maquette.methods.auto import NIRNE_WEIGHTS
 from maquette.methods.fusion import Calibration, combine
 from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import GUIDANCE, STEPS, Rose
@@ -108,7 +108,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one flat object of ratios")
     parser.add_argument("--data", type=Path, default=Path("runs/held-out"), help="made if it isn't there")
     parser.add_argument("--rose", default="rose-small", metavar="NAME|DIR", help="default: %(default)s")
-    parser.add_argument("--nirne", default=NIRNE_WEIGHTS, metavar="NAME|DIR", help="default: %(default)s")
+    parser.add_argument("--nirne", default=AUTO_NIRNE_WEIGHTS, metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=STEPS, help="of RoSE; default: %(default)s")
     parser.add_argument("--guidance", type=float, default=GUIDANCE, help="of RoSE; default: %(default)s")
     parser.add_argument("--solver", choices=("robust", "paper"), default="robust", help="default: %(default)s")

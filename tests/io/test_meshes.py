@@ -9,11 +9,12 @@ import torch
 import trimesh
 from PIL import Image
 
+from maquette.catalogue import MESH_WRITE_SUFFIXES
 from maquette.errors import InputError
 from maquette.geometry.mesh import Mesh
 from maquette.io.height_maps import write_height_map
 from maquette.io.images import read_photo
-from maquette.io.meshes import SUFFIXES, write_mesh
+from maquette.io.meshes import write_mesh
 
 
 def quad(unit_mm=None) -> Mesh:
@@ -31,7 +32,7 @@ def corners() -> torch.Tensor:
     return colours.repeat_interleave(4, 0).repeat_interleave(4, 1)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", MESH_WRITE_SUFFIXES)
 @pytest.mark.parametrize("unit_mm", [None, 1.0])
 def test_what_is_written_is_what_is_read(tmp_path, suffix, unit_mm):
     mesh = quad(unit_mm)
@@ -78,7 +79,7 @@ def test_an_obj_names_its_picture_and_material(tmp_path):
     assert np.asarray(Image.open(tmp_path / "my_cup.texture.png")).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", MESH_WRITE_SUFFIXES)
 def test_without_a_picture(tmp_path, suffix):
     assert write_mesh(tmp_path / f"a{suffix}", quad()) == [tmp_path / f"a{suffix}"]
     assert len(trimesh.load(tmp_path / f"a{suffix}", force="mesh").faces) == 2
@@ -88,7 +89,7 @@ def test_bad_names_and_folders_leave_nothing(tmp_path):
     with pytest.raises(InputError, match=r"ends in one of .glb, .obj, .ply, .stl"):
         write_mesh(tmp_path / "a.fbx", quad())
     (tmp_path / "file").touch()
-    for suffix in SUFFIXES:
+    for suffix in MESH_WRITE_SUFFIXES:
         with pytest.raises(InputError, match="cannot write"):
             write_mesh(tmp_path / "file" / f"a{suffix}", quad(), corners())
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -13,9 +13,9 @@ import torch
 import trimesh
 from jaxtyping import Float
 
-from maquette.app.cli.inputs import SPLAT_SUFFIXES
 from maquette.app.pictures import shrink_normals
 from maquette.app.splat_pictures import extent
+from maquette.catalogue import AMBIGUOUS_SPLAT_SUFFIX, MESH_SUFFIXES, SPLAT_SUFFIXES, Axes
 from maquette.errors import InputError
 from maquette.gaussians.covariance import covariance
 from maquette.geometry.integrate import integrate
@@ -26,14 +26,12 @@ from maquette.io.normal_maps import Convention, read_normal_map
 from maquette.io.splats.colors import to_srgb
 from maquette.io.splats.files import read_splats
 from maquette.io.splats.ply_container import read_ply_header
-from maquette.io.splats.raw import Axes
 from maquette.methods.relief import surface
 from maquette.types import Gaussians
 
 if TYPE_CHECKING:
     import viser
 
-MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".off", ".ply")
 HOST = "127.0.0.1"
 _MOST_SPLATS = 1_000_000  # 32 bytes each to the browser, which sorts them for every view
 _RELIEF_PX = 384
@@ -70,7 +68,7 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
         InputError: no such file, damaged, or of no kind that can be shown.
     """
     suffix = path.suffix.lower()
-    if suffix in SPLAT_SUFFIXES and (suffix != ".ply" or _holds_gaussians(path)):
+    if suffix in SPLAT_SUFFIXES and (suffix != AMBIGUOUS_SPLAT_SUFFIX or _holds_gaussians(path)):
         return _splats(read_splats(path, axes), path)
     return _mesh(path) if suffix in MESH_SUFFIXES else _relief(path, convention)
 

@@ -27,12 +27,11 @@ from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from maquette.catalogue import MESH_WRITE_SUFFIXES
 from maquette.errors import InputError
 from maquette.geometry.mesh import Mesh
 from maquette.io.files import write_bytes
 from maquette.io.images import to_srgb8
-
-SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 
 
 def write_mesh(path: Path, mesh: Mesh, picture: Float[Tensor, "height width 3"] | None = None) -> list[Path]:
@@ -51,8 +50,8 @@ def write_mesh(path: Path, mesh: Mesh, picture: Float[Tensor, "height width 3"] 
             OBJ the picture or the material may be there without it.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{path}: a mesh ends in one of {', '.join(SUFFIXES)}")
+    if suffix not in MESH_WRITE_SUFFIXES:
+        raise InputError(f"{path}: a mesh ends in one of {', '.join(MESH_WRITE_SUFFIXES)}")
     image = None if picture is None else to_srgb8(picture).cpu().numpy()
     if suffix == ".obj":
         return _write_obj(path, mesh, image)

@@ -10,21 +10,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import Solver, Sphere
 from maquette.errors import InputError
 from maquette.geometry.directional import expected_angle
 from maquette.io.images import read_mask
 from maquette.io.lights import Lights
-from maquette.shading.solve import ShadingSolution, Solver, check_lights, solve_shading
+from maquette.shading.solve import ShadingSolution, check_lights, solve_shading
 from maquette.types import NormalMap, Photo
-
-Sphere = Literal["chrome", "matte"]
 
 _MOST_KAPPA = 1e4
 _MATTE_PIXELS = 4096  # of the ball: more make the light no surer
