@@ -19,8 +19,8 @@ from pathlib import Path
 import harness
 import torch
 
+from maquette.catalogue import AUTO_NIRNE_WEIGHTS
 from maquette.io.checkpoints import weights_folder
-from maquette.methods.auto import NIRNE_WEIGHTS
 from maquette.methods.fusion import Calibration, combine
 from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import GUIDANCE, STEPS, RoSE
@@ -106,7 +106,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = harness.arguments(__doc__, quick=f"{QUICK_PHOTOS} photos to fit and as many to check")
     parser.add_argument("--data", type=Path, default=Path("runs/held-out"), help="made if it isn't there")
     parser.add_argument("--rose", default="rose-small", metavar="NAME|DIR", help="default: %(default)s")
-    parser.add_argument("--nirne", default=NIRNE_WEIGHTS, metavar="NAME|DIR", help="default: %(default)s")
+    parser.add_argument("--nirne", default=AUTO_NIRNE_WEIGHTS, metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=STEPS, help="of RoSE; default: %(default)s")
     parser.add_argument("--guidance", type=float, default=GUIDANCE, help="of RoSE; default: %(default)s")
     parser.add_argument("--solver", choices=("robust", "paper"), default="robust", help="default: %(default)s")

@@ -28,13 +28,14 @@ from jaxtyping import Float
 from scipy.io import loadmat
 from torch import Tensor
 
+from maquette.catalogue import Solver
 from maquette.errors import InputError
 from maquette.io.images import read_mask, read_photo
 from maquette.io.lights import read_lights
 from maquette.methods.photometric import circle_of_mask, photometric_stereo, sphere_normals
 from maquette.metrics import angle_between_deg
 from maquette.shading.rigs import ring_lights
-from maquette.shading.solve import Solver, solve_shading
+from maquette.shading.solve import solve_shading
 from maquette.types import Lights, Photo
 
 SOLVERS: tuple[Solver, ...] = ("least-squares", "paper", "robust")

@@ -25,11 +25,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from maquette.catalogue import RingSolver
 from maquette.geometry.integrate import integrate
 from maquette.io.checkpoints import load_network
 from maquette.io.images import write_png8
 from maquette.losses import angle, masked_mean
-from maquette.methods.rose import RingSolver, imagine, to_normals
+from maquette.methods.rose import imagine, to_normals
 from maquette.metrics import psnr_db
 from maquette.nets.rose import RoseConfig, RoSENet
 from maquette.runs.schedule import Phase

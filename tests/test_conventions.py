@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from maquette.app.cli.main import main
+from maquette.catalogue import Format
 from maquette.gaussians.covariance import covariance, face_camera
 from maquette.geometry.camera import pixel_centers, pixel_rays, project
 from maquette.geometry.directional import confidence_from_concentration, expected_angle
@@ -24,7 +25,7 @@ from maquette.geometry.tangent import object_to_tangent, tangent_basis, tangent_
 from maquette.io.cameras import read_camera
 from maquette.io.height_maps import write_height_map
 from maquette.io.images import linear_to_srgb, read_photo, write_exr, write_srgb
-from maquette.io.normal_maps import Format, read_normal_map, write_confidence, write_normal_map
+from maquette.io.normal_maps import read_normal_map, write_confidence, write_normal_map
 from maquette.io.splats.files import read_splat, write_splat
 from maquette.methods.frame_check import CAN_TELL, check_frame
 from maquette.methods.relief import heights_px

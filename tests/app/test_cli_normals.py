@@ -16,8 +16,9 @@ from mask_photos import disc_photo, overlap, two_discs
 from PIL import Image
 
 from maquette.app.cli.main import main
+from maquette.catalogue import FORMAT_SUFFIXES
 from maquette.io.images import to_srgb8, write_exr
-from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
+from maquette.io.normal_maps import read_normal_map
 from maquette.types import NormalMap, Photo
 
 

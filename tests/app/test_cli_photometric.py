@@ -13,8 +13,9 @@ from PIL import Image
 from maquette.app.cli.inputs import in_order
 from maquette.app.cli.main import main
 from maquette.app.cli.photometric import is_asked_for
+from maquette.catalogue import FORMAT_SUFFIXES
 from maquette.io.images import write_exr
-from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
+from maquette.io.normal_maps import read_normal_map
 from maquette.metrics import angle_between_deg
 
 SIZE, COUNT = 64, 11

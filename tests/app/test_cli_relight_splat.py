@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from maquette.app.cli.inputs import SPLAT_SUFFIXES
 from maquette.app.cli.main import main
+from maquette.app.viewer import read_shown
+from maquette.catalogue import SPLAT_SUFFIXES
+from maquette.errors import InputError
 from maquette.geometry.sh import DC
-from maquette.io.splats.files import READ_SUFFIXES, write_splat
+from maquette.io.splats.files import write_splat
 from maquette.types import Gaussians
 
 
@@ -96,8 +98,19 @@ def test_the_film_of_a_turning_light(ply, tmp_path):
     assert frames[18][14, 32] > 1.5 * frames[18][50, 32]
 
 
-def test_the_suffixes_that_are_taken_for_splats_are_those_that_are_read():
-    assert set(READ_SUFFIXES) - {".json"} == set(SPLAT_SUFFIXES)
+@pytest.mark.parametrize("suffix", SPLAT_SUFFIXES)
+def test_the_suffixes_that_are_taken_for_splats_are_those_that_are_read(tmp_path, capfd, suffix):
+    """Each goes to the reader of its own kind, and none to that of photos."""
+    path = tmp_path / f"meta{suffix}"
+    path.write_bytes(b"no splat")
+    answers = []
+    for verb in ("relight", "render"):
+        assert main([verb, str(path), "-o", str(tmp_path / "a.png")]) == 2
+        answers.append(capfd.readouterr().err)
+    assert answers[0] == answers[1]
+    with pytest.raises(InputError) as error:
+        read_shown(path)
+    assert answers[0] == f"maquette: {error.value}\n"
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 from maquette.app.cli.main import main
-from maquette.app.cli.render import AXES
+from maquette.catalogue import AXES, Axes
 from maquette.geometry.sh import DC
 from maquette.io.cameras import write_cameras
 from maquette.io.normal_maps import read_normal_map
 from maquette.io.splats.files import write_splat
-from maquette.io.splats.raw import Axes
 from maquette.types import Camera, Gaussians
 
 RED, GREEN, BLUE, GREY = (0.8, 0.1, 0.1), (0.1, 0.7, 0.1), (0.1, 0.1, 0.9), (0.5, 0.5, 0.5)

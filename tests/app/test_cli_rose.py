@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from maquette.app.cli.main import main
+from maquette.catalogue import FORMAT_SUFFIXES
 from maquette.io.checkpoints import save_checkpoint
-from maquette.io.normal_maps import FORMAT_SUFFIXES, read_normal_map
+from maquette.io.normal_maps import read_normal_map
 from maquette.methods.auto import AutoConfig, fingerprint
 from maquette.methods.fusion import Calibration, CorrelationLaw, ErrorCurve, ErrorLaw
 from maquette.nets.rose import PRESETS, RoSENet

@@ -10,12 +10,10 @@ from PIL import Image
 
 from maquette.app.cli import splat
 from maquette.app.cli.main import main
+from maquette.catalogue import SPLAT_FORMATS, SPLAT_WRITE_SUFFIXES
 from maquette.io.checkpoints import save_checkpoint
 from maquette.io.images import write_exr
-from maquette.io.splats import files
-from maquette.io.splats.files import WRITE_SUFFIXES, read_splat
-from maquette.methods.clone.loop import LoopConfig
-from maquette.methods.clone.method import CLONE
+from maquette.io.splats.files import read_splat
 from maquette.methods.gsn import GSN
 from maquette.nets.gsn import PRESETS, GSNNet
 from maquette.nets.refiner import PRESETS as REFINERS
@@ -57,8 +55,8 @@ def run(capfd, *arguments) -> tuple[int, list[str], list[str]]:
 
 
 def test_the_suffixes_that_are_offered_are_those_that_are_written_in_the_axes_that_are_told():
-    wanted = {suffix: files._ASSUMED_AXES[suffix] for suffix in WRITE_SUFFIXES}
-    assert wanted == splat.AXES
+    wanted = {".ply": "rdf", ".spz": "rub", ".glb": "rub"}
+    assert wanted == {suffix: SPLAT_FORMATS[suffix].axes for suffix in SPLAT_WRITE_SUFFIXES}
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".spz", ".glb"])
@@ -116,16 +114,14 @@ def test_masks_as_normals_takes_them(weights, tmp_path, capfd, monkeypatch, how,
     assert len(told) == warned
 
 
-def test_clone(picture, tmp_path, capfd, monkeypatch, short_film):
+def test_clone(picture, tmp_path, capfd, short_film):
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "tiny", REFINERS["tiny"], RefinerNet(REFINERS["tiny"]).state_dict())
-    of_folder = CLONE.from_pretrained
-    short = LoopConfig(iterations=2)
-    monkeypatch.setattr(CLONE, "from_pretrained", lambda folder: of_folder(folder, config=short))
     out, film = tmp_path / "cup.ply", tmp_path / "cup.gif"
     code, lines, errors = run(
-        capfd, picture, "-o", out, "--method", "clone", "--weights", tmp_path / "tiny", "--orbit", film, "--json"
-    )
+        capfd, picture, "-o", out, "--method", "clone", "--weights", tmp_path / "tiny", "--orbit", film, "--json",
+        "--iterations", "2",
+    )  # fmt: skip
     assert (code, errors) == (0, [])
     report = json.loads(lines[0])
     assert report["gaussians"] == len(read_splat(out)) > 100

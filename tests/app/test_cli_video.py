@@ -1,6 +1,7 @@
 """Normal maps of a moving picture, through the verb: from a video file and from frames, and bad input."""
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import cv2
@@ -128,9 +129,8 @@ def test_a_second_input_beside_a_video(clip, frames, tmp_path, capfd):
 
 
 def test_the_defaults_on_the_command_line_are_the_methods_own():
-    """They are written twice, since the parser must not load what the methods need."""
     from maquette.app.cli.video import _parse
-    from maquette.methods.steady import STRENGTH
+    from maquette.methods.steady import steady
 
     options = _parse(["--video", "clip.mp4", "-o", "out"])
-    assert (options.smoothing, options.detail_px) == (STRENGTH, None)
+    assert (options.smoothing, options.detail_px) == (signature(steady).parameters["strength"].default, None)

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from maquette.app.cli.main import main
-from maquette.app.method_names import METHODS, MethodName, read_method
+from maquette.app.method_names import MethodName, read_method
+from maquette.catalogue import NORMALS_METHODS
 from maquette.errors import InputError
 
 
@@ -24,7 +25,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "expected", "label"),
     [
-        *((name, MethodName(name), name) for name in METHODS),
+        *((name, MethodName(name), name) for name in NORMALS_METHODS),
         ("onnx:a.onnx", MethodName("onnx", "a.onnx"), "onnx-a"),
         ("onnx:a.onnx@opencv", MethodName("onnx", "a.onnx", "opencv"), "onnx-a"),
         ("onnx:at@opengl", MethodName("onnx", "at@opengl"), "onnx-at@opengl"),

@@ -9,10 +9,11 @@ import torch
 import trimesh
 from PIL import Image
 
+from maquette.catalogue import MESH_SUFFIXES, MESH_WRITE_SUFFIXES
 from maquette.errors import InputError
 from maquette.io.height_maps import write_height_map
 from maquette.io.images import read_photo, to_srgb8
-from maquette.io.meshes import READ_SUFFIXES, SUFFIXES, read_mesh, write_mesh
+from maquette.io.meshes import read_mesh, write_mesh
 from maquette.types import Mesh
 
 
@@ -34,7 +35,7 @@ def corners() -> torch.Tensor:
     return colours.repeat_interleave(4, 0).repeat_interleave(4, 1)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", MESH_WRITE_SUFFIXES)
 @pytest.mark.parametrize("unit_mm", [None, 1.0])
 def test_what_is_written_is_what_is_read(tmp_path, suffix, unit_mm):
     mesh = quad(unit_mm, corners())
@@ -57,7 +58,7 @@ def test_what_is_written_is_what_is_read(tmp_path, suffix, unit_mm):
         assert read.visual.vertex_colors[:, :3].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
 
 
-@pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s in READ_SUFFIXES])
+@pytest.mark.parametrize("suffix", [s for s in MESH_WRITE_SUFFIXES if s in MESH_SUFFIXES])
 def test_a_mesh_comes_back_as_itself(tmp_path, suffix):
     mesh = quad(picture=corners())
     read = read_mesh(write_mesh(tmp_path / f"a{suffix}", mesh)[0])
@@ -75,7 +76,7 @@ def test_a_mesh_comes_back_as_itself(tmp_path, suffix):
 
 def test_what_a_mesh_lacks_is_not_written(tmp_path):
     bare = Mesh(quad().vertices, quad().faces)
-    for suffix in SUFFIXES:
+    for suffix in MESH_WRITE_SUFFIXES:
         read = read_mesh(write_mesh(tmp_path / f"a{suffix}", bare)[0])
         assert torch.allclose(read.vertices[read.faces], bare.vertices[bare.faces], atol=1e-5)
         assert (read.uv, read.textures) == (None, ())
@@ -115,7 +116,7 @@ def test_an_obj_names_its_picture_and_material(tmp_path):
     assert np.asarray(Image.open(tmp_path / "my_cup.texture.png")).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", MESH_WRITE_SUFFIXES)
 def test_without_a_picture(tmp_path, suffix):
     assert write_mesh(tmp_path / f"a{suffix}", quad()) == [tmp_path / f"a{suffix}"]
     assert len(trimesh.load(tmp_path / f"a{suffix}", force="mesh").faces) == 2
@@ -125,7 +126,7 @@ def test_bad_names_and_folders_leave_nothing(tmp_path):
     with pytest.raises(InputError, match=r"ends in one of .glb, .obj, .ply, .stl"):
         write_mesh(tmp_path / "a.fbx", quad())
     (tmp_path / "file").touch()
-    for suffix in SUFFIXES:
+    for suffix in MESH_WRITE_SUFFIXES:
         with pytest.raises(InputError, match="cannot write"):
             write_mesh(tmp_path / "file" / f"a{suffix}", quad(picture=corners()))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

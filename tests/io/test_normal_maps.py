@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from PIL import Image
 
+from maquette.catalogue import FORMAT_SUFFIXES
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
 from maquette.io.normal_maps import (
-    FORMAT_SUFFIXES,
     read_normal_map,
     write_confidence,
     write_normal_map,

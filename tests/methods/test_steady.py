@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from maquette.catalogue import SMOOTHING
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.methods.steady import STRENGTH, flow_back, mean_angle_deg, steady
+from maquette.methods.steady import flow_back, mean_angle_deg, steady
 from maquette.types import NormalMap, Photo
 
 SIZE, RADIUS, STEP_PX = 96, 30, 2
@@ -51,7 +52,7 @@ def test_noise_is_averaged_away_along_the_flow_and_the_error_with_it():
     frames = [frame(k, noise_deg=8.0) for k in range(10)]
     results = list(steady((photo, predicted) for photo, predicted, _ in frames))
     # Noise that is independent from frame to frame: an average with weight w has (1 - w) / (1 + w) of its variance.
-    expected = math.sqrt((1 - STRENGTH) / (1 + STRENGTH))
+    expected = math.sqrt((1 - SMOOTHING) / (1 + SMOOTHING))
     settled = list(zip(frames, results, strict=True))[5:]
     before = np.mean([error_deg(predicted, true) for (_, predicted, true), _ in settled])
     after = np.mean([error_deg(result.normal_map, true) for (_, _, true), result in settled])

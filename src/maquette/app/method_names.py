@@ -4,13 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maquette.catalogue import FOREIGN_FORMS, FOREIGN_WITHOUT_CONFIDENCE, METHODS, NORMALS_METHODS
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
-
-METHODS = ("nirne", "rose", "auto", "clone", "inflate", "flat")
-FORMS = "hf:FOLDER, onnx:FILE[@FRAME], MODULE:FUNCTION, FILE.py:FUNCTION"
-_NEVER_KNOW_THEIR_CONFIDENCE = ("inflate", "flat", "hf")
-_WEIGHTS = {"nirne": "nirne-small", "rose": "rose-small", "auto": "rose-small"}  # by default, where there is a choice
 
 
 @dataclass(frozen=True)
@@ -18,7 +14,7 @@ class MethodName:
     """A `--method`, taken apart.
 
     Attributes:
-        kind: a name of `METHODS`, `hf`, `onnx`, or `python`.
+        kind: a name of `maquette.catalogue.NORMALS_METHODS`, `hf`, `onnx`, or `python`.
         path: folder or file of `hf` and `onnx`; what stands before the colon of `python`; else empty.
         detail: the frame of `onnx`, if one was given; what stands after the colon of `python`.
     """
@@ -37,14 +33,17 @@ class MethodName:
     @property
     def may_know_its_confidence(self) -> bool:
         """False if a map of this method never carries a concentration."""
-        return self.kind not in _NEVER_KNOW_THEIR_CONFIDENCE
+        if self.kind in METHODS:
+            return METHODS[self.kind].knows_confidence
+        return self.kind not in FOREIGN_WITHOUT_CONFIDENCE
 
 
 def weights_of(method: str, weights: str | None) -> str:
     """The weights that a method works with: those that were given, or its own; empty if it has none to choose."""
-    if method not in _WEIGHTS:
+    known = METHODS.get(method)
+    if known is None or "weights" not in known.asks:
         return ""
-    return _WEIGHTS[method] if weights is None else weights
+    return known.weights if weights is None else weights
 
 
 def with_weights(method: str, weights: str | None) -> str:
@@ -62,11 +61,11 @@ def read_method(text: str) -> MethodName:
     Raises:
         InputError: no such method; a folder or file that isn't there.
     """
-    if text in METHODS:
+    if text in NORMALS_METHODS:
         return MethodName(text)
     kind, colon, rest = text.partition(":")
     if not colon or not kind or not rest:
-        raise InputError(f"invalid choice: {text!r} (choose from {', '.join(METHODS)}, {FORMS})")
+        raise InputError(f"invalid choice: {text!r} (choose from {', '.join(NORMALS_METHODS)}, {FOREIGN_FORMS})")
     if kind == "hf":
         return _hf(rest)
     if kind == "onnx":
@@ -75,7 +74,7 @@ def read_method(text: str) -> MethodName:
     if path.endswith(".py"):
         _require(path, "file", "give the Python file that holds the function")
     elif not all(part.isidentifier() for part in path.split(".")):
-        raise InputError(f"invalid choice: {text!r} ({path!r} is no module's name; the forms are {FORMS})")
+        raise InputError(f"invalid choice: {text!r} ({path!r} is no module's name; the forms are {FOREIGN_FORMS})")
     if not all(part.isidentifier() for part in function.split(".")):
         raise InputError(f"invalid choice: {text!r} ({function!r} is no function's name)")
     return MethodName("python", path, function)

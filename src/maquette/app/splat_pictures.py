@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from maquette.app.pictures import normals_in_colour
+from maquette.catalogue import Rendered
 from maquette.errors import InputError
 from maquette.geometry.viewpoints import spread
 from maquette.io.frame_conversion import format_for
@@ -19,8 +19,6 @@ from maquette.io.normal_maps import write_normal_map
 from maquette.render.splat.projected import LEAST_ALPHA
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians, NormalMap, RenderOutput
-
-What = Literal["color", "normals", "depth", "alpha"]
 
 _COVERED = 0.5  # of a pixel, for it to have a normal and a depth
 _SIGMAS = 2.0  # how far a Gaussian is taken to reach, to frame it
@@ -58,7 +56,7 @@ def write_view(
     path: Path,
     gaussians: Gaussians,
     camera: Camera,
-    what: What = "color",
+    what: Rendered = "color",
     background: tuple[float, float, float] | None = None,
 ) -> Path:
     """Write what a camera sees.
@@ -102,7 +100,7 @@ def displayed(output: RenderOutput, encoding: str, transparent: bool) -> Float[T
 
 
 def film(
-    gaussians: Gaussians, cameras: Iterable[Camera], what: What, background: tuple[float, float, float]
+    gaussians: Gaussians, cameras: Iterable[Camera], what: Rendered, background: tuple[float, float, float]
 ) -> Iterator[UInt8[Tensor, "height width 3"]]:
     """Frames for `maquette.app.video.write_film`; a depth is grey, white where it is as near as any of them can be."""
     low, high = (corner.double() for corner in extent(gaussians))

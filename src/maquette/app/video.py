@@ -9,10 +9,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from maquette.catalogue import FILM_SUFFIXES
 from maquette.errors import InputError
 from maquette.io.files import atomic_path
-
-FILM_SUFFIXES = (".mp4", ".gif")
 
 
 def write_film(

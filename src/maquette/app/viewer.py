@@ -12,21 +12,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from maquette.app.cli.inputs import SPLAT_SUFFIXES
 from maquette.app.pictures import shrink_normals
 from maquette.app.splat_pictures import extent
+from maquette.catalogue import AMBIGUOUS_SPLAT_SUFFIX, MESH_SUFFIXES, SPLAT_SUFFIXES, Axes
 from maquette.errors import InputError
 from maquette.gaussians.covariance import covariance
 from maquette.geometry.integrate import integrate
 from maquette.geometry.sh import DC
 from maquette.geometry.viewpoints import facing
 from maquette.io.decode import require_file
-from maquette.io.meshes import READ_SUFFIXES, load_scene, placed, readable
+from maquette.io.meshes import load_scene, placed, readable
 from maquette.io.normal_maps import Convention, read_normal_map
 from maquette.io.splats.colors import to_srgb
 from maquette.io.splats.files import read_splat
 from maquette.io.splats.ply_container import read_ply_header
-from maquette.io.splats.raw import Axes
 from maquette.methods.relief import surface
 from maquette.types import Gaussians
 
@@ -69,9 +68,9 @@ def read_shown(path: Path, axes: Axes | None = None, convention: Convention = "o
         InputError: no such file, damaged, or of no kind that can be shown.
     """
     suffix = path.suffix.lower()
-    if suffix in SPLAT_SUFFIXES and (suffix != ".ply" or _holds_gaussians(path)):
+    if suffix in SPLAT_SUFFIXES and (suffix != AMBIGUOUS_SPLAT_SUFFIX or _holds_gaussians(path)):
         return _splats(read_splat(path, axes), path)
-    return _mesh(path) if suffix in READ_SUFFIXES else _relief(path, convention)
+    return _mesh(path) if suffix in MESH_SUFFIXES else _relief(path, convention)
 
 
 def serve(shown: ViewerContent, port: int) -> "viser.ViserServer":

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from maquette.errors import InputError
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")  # here, since telling a video must not load a decoder
-
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import torch
 
+from maquette.catalogue import VIDEO_SUFFIXES
 from maquette.errors import InputError
 from maquette.io.decode import quiet
-from maquette.io.files import VIDEO_SUFFIXES
 from maquette.io.images import srgb_to_linear
 from maquette.types import Photo
 

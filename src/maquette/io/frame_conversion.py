@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import FORMAT_SUFFIXES, Format
 from maquette.errors import InputError
 from maquette.io.images import write_exr, write_npy, write_png8, write_png16
-from maquette.io.normal_maps import FORMAT_SUFFIXES, Format, is_normal, read_vectors
+from maquette.io.normal_maps import is_normal, read_vectors
 
 _LARGEST = {"png8": 255, "png16": 65535}
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import Format
 from maquette.io.images import write_exr, write_npy, write_png16
-from maquette.io.normal_maps import Format
 
 _LARGEST_CODE = 65535
 

@@ -1,7 +1,6 @@
 """Photos in and images out: the only place where sRGB lives."""
 
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8, UInt16
 from torch import Tensor
 
+from maquette.catalogue import Encoding
 from maquette.errors import InputError
 from maquette.geometry.rim import with_rim
 from maquette.io.decode import read_pixels
@@ -26,9 +26,6 @@ def linear_to_srgb(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Light to display values, by the piecewise curve of IEC 61966-2-1; clamped to 0..1."""
     linear = linear.clamp(0.0, 1.0)
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-Encoding = Literal["srgb", "linear", "auto"]
 
 
 def read_photo(path: Path | str, encoding: Encoding = "srgb") -> Photo:

@@ -30,14 +30,13 @@ from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from trimesh.visual.texture import TextureVisuals
 
+from maquette.catalogue import MESH_SUFFIXES, MESH_WRITE_SUFFIXES
 from maquette.errors import InputError
 from maquette.io.decode import quiet, require_file
 from maquette.io.files import write_bytes
 from maquette.io.images import srgb_to_linear, to_srgb8
 from maquette.types import Mesh
 
-SUFFIXES = (".glb", ".obj", ".ply", ".stl")  # written
-READ_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".off", ".ply")
 MAX_BYTES = 1 << 30
 MAX_FACES = 2_000_000
 MAX_TEXTURE_PX = 4096
@@ -58,8 +57,8 @@ def read_mesh(path: Path | str, max_faces: int | None = MAX_FACES) -> Mesh:
     """
     path = Path(path)
     require_file(path)
-    if path.suffix.lower() not in READ_SUFFIXES:
-        raise InputError(f"{path}: a mesh to read ends in one of {', '.join(READ_SUFFIXES)}")
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise InputError(f"{path}: a mesh to read ends in one of {', '.join(MESH_SUFFIXES)}")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; reduce the mesh")
     with readable(path):
@@ -256,8 +255,8 @@ def write_mesh(path: Path | str, mesh: Mesh) -> list[Path]:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(f"{path}: a mesh ends in one of {', '.join(SUFFIXES)}")
+    if suffix not in MESH_WRITE_SUFFIXES:
+        raise InputError(f"{path}: a mesh ends in one of {', '.join(MESH_WRITE_SUFFIXES)}")
     if len(mesh.textures) > 1:
         raise InputError(f"{path}: the mesh has {len(mesh.textures)} textures; one at most is written")
     mesh = mesh.cpu()

@@ -8,13 +8,13 @@ a half on the mask alone, and where it is below, the nearest normal.
 """
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import ARRAY_SUFFIX, Format
 from maquette.errors import InputError
 from maquette.geometry.frames import CameraFrame, camera_frame
 from maquette.geometry.rim import with_rim
@@ -23,9 +23,6 @@ from maquette.io.images import write_exr, write_npy, write_png8, write_png16
 from maquette.types import NormalMap
 
 Convention = CameraFrame
-Format = Literal["png16", "png8", "exr", "npy"]
-
-FORMAT_SUFFIXES: dict[Format, str] = {"png16": ".png", "png8": ".png", "exr": ".exr", "npy": ".npy"}
 
 # The largest error that 16-bit codes make in the length of a unit vector is sqrt(3) / 65535 = 2.7e-5.
 # Vectors within it are left as they are, so that reading a map and writing it again changes nothing.
@@ -123,7 +120,7 @@ def read_vectors(
     Raises:
         InputError: the file can't be read, holds NaN, or is no (H, W, 3) array.
     """
-    pixels = _read_npy(path) if path.suffix.lower() == ".npy" else read_pixels(path)
+    pixels = _read_npy(path) if path.suffix.lower() == ARRAY_SUFFIX else read_pixels(path)
     largest = None
     values = torch.from_numpy(pixels.copy())
     if pixels.dtype != np.float32:

@@ -7,8 +7,8 @@ in which RoSE was asked; it names all of them. `maquette.train.fusion` makes it.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from maquette.catalogue import AUTO_NIRNE_WEIGHTS, METHODS, RingSolver
 from maquette.errors import InputError
 from maquette.io.checkpoints import CONFIG_NAME, WEIGHTS_NAME, read_config, weights_folder
 from maquette.methods.fusion import Calibration, Fused
@@ -16,7 +16,6 @@ from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import RoSE
 
 CALIBRATION_NAME = "fusion.json"
-NIRNE_WEIGHTS = "nirne-small-1"  # what the calibration that ships was made for
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,16 @@ class AutoConfig:
     rose: str
     steps: int
     guidance: float
-    solver: Literal["robust", "paper"]
+    solver: RingSolver
     pixels: int
     calibration: Calibration
 
 
 def auto(
-    weights: str | Path = "rose-small",
+    weights: str | Path = METHODS["auto"].weights,
     device: str = "cpu",
     detail_px: int | None = None,
-    nirne_weights: str | Path = NIRNE_WEIGHTS,
+    nirne_weights: str | Path = AUTO_NIRNE_WEIGHTS,
 ) -> Fused:
     """Both methods, ready to be called.
 

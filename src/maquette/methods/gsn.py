@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import METHODS
 from maquette.errors import InputError
 from maquette.geometry.rotation import facing_rotation, multiply, quaternion_to_matrix, smallest_axis
 from maquette.geometry.vectors import unit
@@ -65,7 +66,7 @@ class GSN:
         self.net = net.eval().requires_grad_(False)
 
     @classmethod
-    def from_pretrained(cls, weights: str | Path = "gsn-small", device: str = "cpu") -> "GSN":
+    def from_pretrained(cls, weights: str | Path = METHODS["gsn"].weights, device: str = "cpu") -> "GSN":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
 
         Raises:

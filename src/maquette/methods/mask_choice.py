@@ -2,15 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
+from maquette.catalogue import MASK_FORMS, MASK_WORDS, SMALLEST_BOX_PX, MaskKind
 from maquette.errors import InputError
-
-FORMS = "FILE|auto|alpha|none|grabcut|box:X0,Y0,X1,Y1|point:X,Y|rembg:NAME"
-SMALLEST_BOX_PX = 8
-
-Kind = Literal["auto", "alpha", "none", "grabcut", "box", "point", "rembg", "file"]
-_WORDS: tuple[Kind, ...] = ("auto", "alpha", "none", "grabcut")
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,7 @@ class MaskChoice:
         text: the path of a file, or the name of one of rembg's models.
     """
 
-    kind: Kind
+    kind: MaskKind
     numbers: tuple[float, ...] = ()
     text: str = ""
 
@@ -34,7 +28,7 @@ def read_choice(text: str) -> MaskChoice:
     Raises:
         InputError: nothing at all, numbers that are missing or none, a box turned inside out, a name that is a path.
     """
-    for word in _WORDS:
+    for word in MASK_WORDS:
         if text == word:
             return MaskChoice(word)
     prefix, _, rest = text.partition(":")
@@ -52,7 +46,7 @@ def read_choice(text: str) -> MaskChoice:
             raise InputError(f"--mask {text}: rembg:NAME names one of rembg's models, as rembg:isnet-general-use does")
         return MaskChoice("rembg", text=rest)
     if not text:
-        raise InputError(f"--mask: is empty; give {FORMS}")
+        raise InputError(f"--mask: is empty; give {MASK_FORMS}")
     return MaskChoice("file", text=text)
 
 

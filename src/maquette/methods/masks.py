@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from maquette.catalogue import SMALLEST_BOX_PX
 from maquette.errors import InputError
 from maquette.io.images import linear_to_srgb, read_alpha
 from maquette.methods.adapters.rembg import alpha_by_rembg
 from maquette.methods.grabcut import grabcut_in_box, grabcut_mask
-from maquette.methods.mask_choice import SMALLEST_BOX_PX, MaskChoice, read_choice
+from maquette.methods.mask_choice import MaskChoice, read_choice
 from maquette.methods.matte import matte, pieces
 from maquette.methods.saliency import saliency
 from maquette.types import Photo

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from maquette.catalogue import DETAIL_PX, DETAIL_RANGE_PX, METHODS, TILED_DETAIL_PX
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.checkpoints import load_network, read_fields, save_checkpoint
-from maquette.methods.defaults import DETAIL_PX, TILED_DETAIL_PX
 from maquette.methods.framing import mask_of, object_window, photo_window, resize
 from maquette.methods.tiles import blend_tiles, sharpen
 from maquette.nets.nirne import MULTIPLE, NiRNEConfig, NiRNENet, enlarged
@@ -44,8 +44,9 @@ class NiRNE:
     ) -> None:
         if detail_px is None:
             detail_px = DETAIL_PX if isinstance(net, NiRNENet) else TILED_DETAIL_PX
-        if not 0 <= detail_px <= 16384:
-            raise InputError(f"detail up to {detail_px} px; it must lie in 0..16384, where 0 is none")
+        if detail_px not in DETAIL_RANGE_PX:
+            most = DETAIL_RANGE_PX.high
+            raise InputError(f"detail up to {detail_px} px; it must lie in 0..{most}, where 0 is none")
         size_px = net.config.size_px if size_px is None else size_px
         if not 32 <= size_px <= 4096:
             raise InputError(f"a working size of {size_px} px; it must lie in 32..4096")
@@ -58,7 +59,7 @@ class NiRNE:
     @classmethod
     def from_pretrained(
         cls,
-        weights: str | Path = "nirne-small",
+        weights: str | Path = METHODS["nirne"].weights,
         device: str = "cpu",
         size_px: int | None = None,
         mirrored: bool = True,
@@ -77,7 +78,8 @@ class NiRNE:
 
     def enlarged(self, factor: float) -> "NiRNE":
         """The same network at so many times its working size, for a photo that was made so many times larger."""
-        return NiRNE(self.net, round(self.size_px * factor), self.mirrored, min(round(self.detail_px * factor), 16384))
+        detail_px = min(round(self.detail_px * factor), int(DETAIL_RANGE_PX.high))
+        return NiRNE(self.net, round(self.size_px * factor), self.mirrored, detail_px)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write `config.json` and `model.safetensors` (float16)."""

@@ -10,19 +10,17 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import Solver, Sphere
 from maquette.errors import InputError
 from maquette.geometry.directional import concentration_from_angle
 from maquette.io.images import read_mask
-from maquette.shading.solve import ShadingSolution, Solver, check_lights, solve_shading
+from maquette.shading.solve import ShadingSolution, check_lights, solve_shading
 from maquette.types import Lights, NormalMap, Photo
-
-Sphere = Literal["chrome", "matte"]
 
 _LEAST_ANGLE_RAD = 2e-4  # where kappa is 10000
 _MATTE_PIXELS = 4096  # of the ball: more make the light no surer

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
+from maquette.catalogue import RELIEF_BASE_MM, RELIEF_WIDTH_MM
 from maquette.errors import InputError
 from maquette.geometry.camera import image_plane
 from maquette.geometry.integrate import pixel_camera
@@ -49,9 +50,9 @@ def solid(
     depth: Depth,
     normal_map: NormalMap,
     camera: Camera | None = None,
-    size_mm: float = 100.0,
+    size_mm: float = RELIEF_WIDTH_MM,
     depth_mm: float | None = None,
-    base_mm: float = 3.0,
+    base_mm: float = RELIEF_BASE_MM,
 ) -> Mesh:
     """A watertight relief: the surface above, walls around it, a flat back; in millimetres, the back at z = 0.
 

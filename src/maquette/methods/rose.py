@@ -12,7 +12,6 @@ Ours, where the paper is silent: the square, what stands in outside the object, 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from maquette.catalogue import METHODS, ROSE_GUIDANCE, ROSE_STEPS, RingSolver
 from maquette.errors import InputError
 from maquette.geometry.directional import concentration_from_angle
 from maquette.geometry.vectors import unit
@@ -33,11 +33,9 @@ from maquette.shading.rigs import ring_lights
 from maquette.shading.solve import ShadingSolution, solve_shading
 from maquette.types import NormalMap, Photo
 
-RingSolver = Literal["robust", "paper"]
-
 SIGMAS = (80.0, 0.02)
-STEPS, MOST_STEPS = 1, 1000  # one step was best on held-out renders; see docs/methods/rose.md
-GUIDANCE, MOST_GUIDANCE = 1.0, 20.0
+STEPS = 1  # one step was best on held-out renders; see docs/methods/rose.md
+GUIDANCE = 1.0
 SEED = 42  # the paper's
 
 
@@ -76,10 +74,10 @@ class RoSE:
         solver: RingSolver = "robust",
         seed: int = SEED,
     ) -> None:
-        if not 1 <= steps <= MOST_STEPS:
-            raise InputError(f"{steps} steps; they must be 1 to {MOST_STEPS}")
-        if not 0 <= guidance <= MOST_GUIDANCE:  # NaN is wrong, too
-            raise InputError(f"a guidance of {guidance:g}; it must lie in 0..{MOST_GUIDANCE:g}")
+        if steps not in ROSE_STEPS:
+            raise InputError(f"{steps} steps; they must be {ROSE_STEPS}")
+        if guidance not in ROSE_GUIDANCE:
+            raise InputError(f"a guidance of {guidance:g}; it must lie in 0..{ROSE_GUIDANCE.high:g}")
         self.net = net.eval().requires_grad_(False)
         self.steps = steps
         self.guidance = guidance
@@ -89,7 +87,7 @@ class RoSE:
     @classmethod
     def from_pretrained(
         cls,
-        weights: str | Path = "rose-small",
+        weights: str | Path = METHODS["rose"].weights,
         device: str = "cpu",
         steps: int = STEPS,
         guidance: float = GUIDANCE,

@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from maquette.catalogue import SMOOTHING
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.images import to_srgb8
 from maquette.types import NormalMap, Photo
 
-STRENGTH = 0.75  # share of the past in a still place: four frames, about
 ROUND_TRIP_PX = 1.0
 TURNED_DEG = 30.0  # normals that differ by more are of another surface, or of one that moved
 
@@ -51,7 +51,7 @@ class _Seen:
     smooth: NormalMap
 
 
-def steady(frames: Iterable[tuple[Photo, NormalMap]], strength: float = STRENGTH) -> Iterator[SteadyFrame]:
+def steady(frames: Iterable[tuple[Photo, NormalMap]], strength: float = SMOOTHING) -> Iterator[SteadyFrame]:
     """Smooth normal maps along a video, frame by frame, each from the past alone.
 
     Args:

@@ -20,17 +20,15 @@ under one unknown light.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.catalogue import SOLVERS, Solver
 from maquette.errors import InputError
 from maquette.shading.normal_equations import UNKNOWNS, solve_pixels
-
-Solver = Literal["robust", "paper", "least-squares"]
 
 _ALL_FRAMES = -1e300
 _PAPER_RIDGE = 1e-6
@@ -92,8 +90,8 @@ def solve_shading(
         InputError: as `check_lights`; a shading that is NaN or infinite; frames and lights that aren't as many;
             an unknown solver.
     """
-    if solver not in get_args(Solver):
-        raise InputError(f"solver {solver!r}: must be one of {', '.join(get_args(Solver))}")
+    if solver not in SOLVERS:
+        raise InputError(f"solver {solver!r}: must be one of {', '.join(SOLVERS)}")
     if len(shadings) != len(lights):
         raise InputError(f"{len(shadings)} shadings and {len(lights)} lights; there must be as many of both")
     check_lights(lights)

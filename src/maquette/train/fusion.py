@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.catalogue import AUTO_NIRNE_WEIGHTS, RingSolver
 from maquette.errors import InputError
 from maquette.geometry.directional import expected_angle
 from maquette.io.files import write_bytes
-from maquette.methods.auto import CALIBRATION_NAME, NIRNE_WEIGHTS, AutoConfig, fingerprint
+from maquette.methods.auto import CALIBRATION_NAME, AutoConfig, fingerprint
 from maquette.methods.fusion import Calibration, Method, calibrate
 from maquette.methods.nirne import NiRNE
-from maquette.methods.rose import GUIDANCE, STEPS, RingSolver, RoSE
+from maquette.methods.rose import GUIDANCE, STEPS, RoSE
 from maquette.synth.photo import photograph
 from maquette.synth.shards import ShapeData
 from maquette.train.batches import mix
@@ -92,7 +93,7 @@ def look(first: Method, second: Method, photos: Iterator[tuple[Photo, Tensor]], 
 def calibrate_auto(
     folder: Path,
     rose: str | Path,
-    nirne: str | Path = NIRNE_WEIGHTS,
+    nirne: str | Path = AUTO_NIRNE_WEIGHTS,
     steps: int = STEPS,
     guidance: float = GUIDANCE,
     solver: RingSolver = "robust",

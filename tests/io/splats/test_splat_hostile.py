@@ -16,8 +16,9 @@ import zstandard
 from known_splats import known
 from PIL import Image
 
+from maquette.catalogue import SPLAT_SUFFIXES
 from maquette.errors import InputError
-from maquette.io.splats.files import READ_SUFFIXES, read_splat, write_splat
+from maquette.io.splats.files import read_splat, write_splat
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ["minimal.splat", "minimal.ksplat", "known.level1.ksplat", "known.level2.ksplat", "minimal-raw.spz",
@@ -53,7 +54,7 @@ def refused_bytes(path: Path, content: bytes) -> str:
     return refused(path)
 
 
-@pytest.mark.parametrize("suffix", READ_SUFFIXES)
+@pytest.mark.parametrize("suffix", SPLAT_SUFFIXES)
 def test_files_that_are_none(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     assert "no such file" in refused(path)

@@ -7,17 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.parser import METHOD_HELP, Parser, add_detail_option, method_text, show_warnings_in_one_line
+from maquette.app.cli.method_options import add_settings, check_settings, settings_of
+from maquette.app.cli.parser import (
+    METHOD_HELP,
+    WITH_WEIGHTS,
+    Parser,
+    add_detail_option,
+    method_text,
+    show_warnings_in_one_line,
+)
 from maquette.app.method_names import read_method, weights_of
+from maquette.catalogue import BENCH_SETS
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.app.predictors import Predictor
 
-SETS = ("diligent", "luces", "pathtraced", "scans", "textures")
-WITHOUT_MASKS = ("textures",)
+SETS = tuple(name for name, each in BENCH_SETS.items() if not each.chooses)
+_MANY = 2  # photos, or more: a method is shown all of them
 NO_MASK = ", no mask"  # after a method's name, in the table
-CHOOSING = "validation"  # what choices are made by: only where it is asked for
+CHOOSING = tuple(name for name, each in BENCH_SETS.items() if each.chooses)  # only where they are asked for
 
 
 def main(argv: list[str]) -> int:
@@ -31,6 +40,8 @@ def main(argv: list[str]) -> int:
     if not options.data.is_dir():
         raise InputError(f"--data {options.data}: no such folder; give the one that holds diligent, luces, ...")
 
+    check_settings(options, options.method, photos=_MANY)
+
     from maquette.app.predictors import build_predictor
     from maquette.bench.normals.evaluate import SetResult, evaluate
     from maquette.bench.normals.report import as_json, markdown
@@ -40,13 +51,13 @@ def main(argv: list[str]) -> int:
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
     predictors = {
-        label: build_predictor(name, options.weights, options.device, options.detail_px)
+        label: build_predictor(name, options.weights, options.device, options.detail_px, settings_of(options, name))
         for label, name in _labels(options.method).items()
     }
     with_twins = _with_twins(predictors, options.masks)
     results = {}
     for name in options.sets:
-        asked = predictors if name in WITHOUT_MASKS else with_twins
+        asked = predictors if not BENCH_SETS[name].masked else with_twins
         try:
             samples = LOADERS[name](options.data, options.cache)
             results[name] = evaluate(samples, asked, lambda done, name=name: _progress(f"{name} {done}"))
@@ -70,9 +81,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--sets",
         nargs="+",
-        choices=[*SETS, CHOOSING],
+        choices=tuple(BENCH_SETS),
         default=list(SETS),
-        help=f"default: all but {CHOOSING}, which is what choices are made by",
+        help=f"default: all but {', '.join(CHOOSING)}, which is what choices are made by",
     )
     parser.add_argument(
         "--method",
@@ -89,7 +100,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="what methods are told of an object's place: its mask, nothing, or each in turn, in rows beside each"
         " other; scored are the object's pixels alone; default: %(default)s",
     )
-    parser.add_argument("--weights", metavar="NAME|DIR", help="of nirne, rose or auto; default: their own")
+    parser.add_argument("--weights", metavar="NAME|DIR", help=f"of {WITH_WEIGHTS}; default: their own")
     parser.add_argument("--device", default="cpu", metavar="auto|cpu|cuda", help="default: %(default)s")
     add_detail_option(parser)
     parser.add_argument(
@@ -108,6 +119,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="where bench.md, bench.json and pictures go; default: %(default)s",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    add_settings(parser)
     return parser.parse_args(argv)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from maquette.app.cli.typed import run
+from maquette.catalogue import PICTURE_SUFFIX
 from maquette.errors import InputError
 
 
@@ -177,8 +178,8 @@ def preview(
         seed: the same seed gives the same picture, of the shapes of that seed's dataset.
         size_px: side of one photo.
     """
-    if output.suffix.lower() != ".png":
-        raise InputError(f"{output}: a preview is a PNG; give a name that ends in .png")
+    if output.suffix.lower() != PICTURE_SUFFIX:
+        raise InputError(f"{output}: a preview is a PNG; give a name that ends in {PICTURE_SUFFIX}")
     from maquette.io.files import require_writable
     from maquette.io.images import write_png8
     from maquette.synth.preview import contact_sheet

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from maquette.app.cli.parser import Parser
+from maquette.catalogue import METHODS
 from maquette.errors import InputError
 
 
@@ -42,7 +43,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("export", __doc__ or "")
     parser.add_argument("network", choices=["nirne"], help="what is exported")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx", help="the file to write")
-    parser.add_argument("--weights", default="nirne-small", metavar="NAME|DIR", help="default: %(default)s")
+    parser.add_argument("--weights", default=METHODS["nirne"].weights, metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument(
         "--size-px",
         type=int,

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli.parser import AXES, Parser
+from maquette.app.cli.parser import SPLAT_FILES, Parser
+from maquette.catalogue import AXES
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         "grasp", "Where a gripper with two parallel fingers could take hold of a splat's object; docs/grasping.md."
     )
-    parser.add_argument("splat", type=Path, metavar="SPLAT", help="a .ply, .splat, .ksplat, .spz or .sog of one object")
+    parser.add_argument("splat", type=Path, metavar="SPLAT", help=f"{SPLAT_FILES} of one object")
     parser.add_argument("--gripper-mm", type=length, required=True, metavar="N", help="how far the gripper opens")
     size = parser.add_mutually_exclusive_group()
     size.add_argument(

@@ -7,25 +7,19 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maquette.catalogue import ARRAY_SUFFIX, OTHER_PICTURE_SUFFIXES, PHOTO_SUFFIXES
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.types import Photo
 
-PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".exr"}
-# Pictures that others read, and we don't: left out of a folder, but not without a word.
-OTHER_PICTURES = {
-    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".bmp", ".tga", ".gif", ".hdr", ".psd"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
-}
-SPLAT_SUFFIXES = (".ply", ".splat", ".ksplat", ".spz", ".sog")
 # What the verbs themselves write is no photo: a folder may be worked on twice, or be its own output.
 _OWN_OUTPUT = re.compile(r"\.(normals|confidence|height|sheet|texture|history)\.\w+$")
 
 
 def is_normal_map(path: Path) -> bool:
     """Whether a file is taken for a normal map without being told: named as the verbs name one, or an NPY file."""
-    return path.suffix.lower() == ".npy" or re.search(r"\.normals\.\w+$", path.name) is not None
+    return path.suffix.lower() == ARRAY_SUFFIX or re.search(r"\.normals\.\w+$", path.name) is not None
 
 
 def hint_at_normals(photo: "Photo", path: Path, advice: str) -> None:
@@ -97,7 +91,7 @@ def _photos_among(paths: list[Path], none: str, argument: str) -> list[Path]:
 
 def _unread(paths: list[Path]) -> str:
     """How many pictures of which kinds aren't read, and what to do about them; empty if there are none."""
-    others = sorted(path for path in paths if path.suffix.lower() in OTHER_PICTURES and path.is_file())
+    others = sorted(path for path in paths if path.suffix.lower() in OTHER_PICTURE_SUFFIXES and path.is_file())
     if not others:
         return ""
     kinds = ", ".join(sorted({path.suffix.lower() for path in others}))

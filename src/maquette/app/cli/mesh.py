@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.app.cli.inputs import hint_at_normals, is_normal_map
+from maquette.app.cli.method_options import check_settings, settings_of
 from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
 from maquette.app.method_names import with_weights
+from maquette.catalogue import (
+    MESH_WRITE_SUFFIXES,
+    RELIEF_BASE_MM,
+    RELIEF_WIDTH_MM,
+    SOLID_MESH_SUFFIX,
+    TEXTURED_TEXT_SUFFIX,
+)
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,9 +25,6 @@ if TYPE_CHECKING:
 
     from maquette.types import Camera, Depth, Mesh, NormalMap, Photo
 
-SUFFIXES = (".glb", ".obj", ".ply", ".stl")
-_WIDTH_MM = 100.0
-_BASE_MM = 3.0
 _GRID_PX = 1024
 # Files hold 32-bit floats: between sizes that lie further apart than these, the smaller one would be rounded away.
 _SIZES_MM = (0.01, 1e4)
@@ -38,7 +43,10 @@ def main(argv: list[str]) -> int:
     from maquette.io.meshes import texture_path, write_mesh
     from maquette.methods.masks import mask_share
 
-    if options.output.suffix.lower() == ".obj" and texture_path(options.output).resolve() == options.input.resolve():
+    if (
+        options.output.suffix.lower() == TEXTURED_TEXT_SUFFIX
+        and texture_path(options.output).resolve() == options.input.resolve()
+    ):
         raise InputError(f"-o {options.output}: its texture would overwrite {options.input}; give another name")
     normal_map, confidence, photo = _surface(options)
     mesh, depth, camera = _mesh(options, normal_map, confidence)
@@ -79,14 +87,19 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("input", type=Path, metavar="PHOTO|NORMALS")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help=f"its suffix is one of {', '.join(SUFFIXES)}"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=f"its suffix is one of {', '.join(MESH_WRITE_SUFFIXES)}",
     )
-    parser.add_argument("--size-mm", type=float, metavar="W", help=f"width of the relief; default: {_WIDTH_MM:g}")
+    parser.add_argument("--size-mm", type=float, metavar="W", help=f"width of the relief; default: {RELIEF_WIDTH_MM:g}")
     parser.add_argument(
         "--depth-mm", type=float, metavar="D", help="its lowest to its highest point; default: true proportions"
     )
     parser.add_argument(
-        "--base-mm", type=float, metavar="B", help=f"thickness under its lowest point; default: {_BASE_MM:g}"
+        "--base-mm", type=float, metavar="B", help=f"thickness under its lowest point; default: {RELIEF_BASE_MM:g}"
     )
     parser.add_argument(
         "--focal-px",
@@ -118,8 +131,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.output.suffix.lower() not in SUFFIXES:
-        raise InputError(f"-o {options.output}: a mesh ends in one of {', '.join(SUFFIXES)}")
+    if options.output.suffix.lower() not in MESH_WRITE_SUFFIXES:
+        raise InputError(f"-o {options.output}: a mesh ends in one of {', '.join(MESH_WRITE_SUFFIXES)}")
     for name, (low, high) in _RANGES.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:  # NaN compares false
@@ -130,11 +143,12 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.grid_px < 16:
         raise InputError(f"--grid-px {options.grid_px}: must be at least 16")
+    check_settings(options, [options.method], photos=1)
 
 
 def _is_solid(options: argparse.Namespace) -> bool:
     sizes = (options.size_mm, options.depth_mm, options.base_mm)
-    return options.output.suffix.lower() == ".stl" or any(size is not None for size in sizes)
+    return options.output.suffix.lower() == SOLID_MESH_SUFFIX or any(size is not None for size in sizes)
 
 
 def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Photo | None]":
@@ -153,7 +167,8 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Ph
     photo = read_photo(path)
     hint_at_normals(photo, path, "give --normals")
     photo = cut_out(photo, options.mask)
-    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
+    settings = settings_of(options, options.method)
+    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px, settings)(photo)
     confidence = None
     if normal_map.concentration is not None:
         confidence = confidence_from_concentration(normal_map.concentration)
@@ -195,7 +210,7 @@ def _mesh(
     depth = integrate(grid, camera, confidence)
     if not _is_solid(options):
         return surface(depth, grid, camera), depth, camera
-    size_mm, base_mm = options.size_mm or _WIDTH_MM, options.base_mm or _BASE_MM
+    size_mm, base_mm = options.size_mm or RELIEF_WIDTH_MM, options.base_mm or RELIEF_BASE_MM
     return solid(depth, grid, camera, size_mm, options.depth_mm, base_mm), depth, camera
 
 

@@ -5,11 +5,13 @@ import json
 import sys
 import time
 import warnings
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from maquette.app.cli import clone, photometric, rose, video
+from maquette.app.cli import photometric, video
 from maquette.app.cli.inputs import expand, hint_at_normals, require_distinct_stems
+from maquette.app.cli.method_options import Extras, check_settings, settings_of
 from maquette.app.cli.parser import (
     Parser,
     add_frame_options,
@@ -18,6 +20,7 @@ from maquette.app.cli.parser import (
     show_warnings_in_one_line,
 )
 from maquette.app.method_names import read_method, with_weights
+from maquette.catalogue import FORMAT_SUFFIXES, METHODS, Method
 from maquette.errors import InputError
 from maquette.io.files import require_writable
 
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
     from maquette.app.predictors import Predictor
     from maquette.io.normal_maps import Format
-    from maquette.methods.clone.method import CLONE
-    from maquette.methods.rose import RoSE
     from maquette.types import NormalMap, Photo
 
 
@@ -43,20 +44,22 @@ def main(argv: list[str]) -> int:
     if options.confidence and not read_method(options.method).may_know_its_confidence:
         raise InputError(f"--confidence: the method {options.method} doesn't know its own; use --method nirne")
     _check_tile(options)
-    clone.check(options, photos)
-    rose.check(options, photos)
+    writers = {method: extras for method in METHODS if (extras := _extras(method)) is not None}
+    outputs = {method: extras.OUTPUTS for method, extras in writers.items()}
+    check_settings(options, [options.method], len(photos), outputs=outputs)
+    if options.method in writers:
+        writers[options.method].check(options, photos)
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import build_predictor
 
-    if options.method == "clone":
-        predictor = clone.build(options)
-    elif options.method == "rose":
-        predictor = rose.build(options)
-    else:
-        predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
+    settings = settings_of(options, options.method)
+    predictor = build_predictor(options.method, options.weights, options.device, options.detail_px, settings)
+    extras = _extras(options.method)
+    if extras is not None:
+        extras.require_fitting(predictor, options)
     failed = _run_all(photos, options, predictor)
     if failed and len(photos) > 1:
         names = ", ".join(str(path) for path in failed)
@@ -79,10 +82,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--height", action="store_true", help="write the height map of the normals, 16 bits or float")
     parser.add_argument("--report", action="store_true", help="write a page with a light to move and a relief to turn")
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line on stdout")
-    add_prediction_options(parser)
+    groups = add_prediction_options(parser)
     add_frame_options(parser)
-    clone.add_options(parser)
-    rose.add_options(parser)
+    for method in METHODS:
+        if (extras := _extras(method)) is not None:
+            extras.add_outputs(groups[method])
     return parser.parse_args(argv)
 
 
@@ -92,9 +96,27 @@ def _check_tile(options: argparse.Namespace) -> None:
         return
     if options.mask not in ("auto", "none"):  # auto is what nobody asked for
         raise InputError(f"--tile --mask {options.mask}: a map that repeats fills its frame; leave --mask out")
-    if options.method == "clone" or options.frames is not None:
-        given = "--method clone" if options.method == "clone" else "--frames"
+    outputs = _outputs(options, options.method)
+    if outputs or not _known(options.method).fills_frame:
+        given = f"--{outputs[0]}" if _known(options.method).fills_frame else f"--method {options.method}"
         raise InputError(f"--tile {given}: is for an object; --tile is for a surface that fills the frame")
+
+
+def _outputs(options: argparse.Namespace, method: str) -> list[str]:
+    """What the method is to write beside the normals."""
+    extras = _extras(method)
+    return [] if extras is None else [name for name in extras.OUTPUTS if getattr(options, name) is not None]
+
+
+def _extras(method: str) -> Extras | None:
+    """The module of what only this method writes."""
+    path = _known(method).extras
+    return import_module(path) if path else None  # pyright: ignore[reportReturnType]
+
+
+def _known(method: str) -> Method:
+    """The method's entry; a model of one's own has nothing for itself."""
+    return METHODS.get(method) or Method(method, "", "")
 
 
 def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predictor") -> list[Path]:
@@ -104,7 +126,7 @@ def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predic
 
     failed = []
     # A photo is soon done, but by a loop.
-    hidden = (len(photos) == 1 and options.method != "clone") or not sys.stderr.isatty()
+    hidden = (len(photos) == 1 and not _known(options.method).slow) or not sys.stderr.isatty()
     with Progress(console=Console(stderr=True), transient=True, disable=hidden) as progress:
         task = progress.add_task("normals", total=len(photos))
         for path in photos:
@@ -128,7 +150,7 @@ def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", pr
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
-    from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+    from maquette.io.normal_maps import write_confidence, write_normal_map
     from maquette.methods.masks import cut_out, mask_share
 
     start = time.perf_counter()
@@ -187,10 +209,8 @@ def _predict(
 
         normal_map = tiled(predictor, photo)
         added = {"seam_ratio": round(seam_ratio(normal_map), 3)}
-    elif options.method == "clone":
-        normal_map, added = clone.run(cast("CLONE", predictor), photo, path.stem, options, progress)
-    elif options.method == "rose":
-        normal_map, added = rose.run(cast("RoSE", predictor), photo, options)
+    elif (extras := _extras(options.method)) is not None:
+        normal_map, added = extras.run(predictor, photo, path.stem, options, progress)
     else:
         normal_map = predictor(photo)
     if options.level:

@@ -3,20 +3,41 @@
 import argparse
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from maquette.app.method_names import FORMS, METHODS, read_method
+from maquette.app.cli.method_options import add_settings, whole
+from maquette.app.method_names import read_method
+from maquette.catalogue import (
+    AUTO_NIRNE_WEIGHTS,
+    DEFAULT_METHOD,
+    DETAIL_PX,
+    DETAIL_RANGE_PX,
+    FOREIGN_FORMS,
+    FORMAT_SUFFIXES,
+    MASK_FORMS,
+    METHODS,
+    NORMALS_METHODS,
+    SPLAT_SUFFIXES,
+    TILED_DETAIL_PX,
+)
 from maquette.errors import InputError
 from maquette.geometry.frames import CAMERA_FRAMES
-from maquette.methods.defaults import DETAIL_PX, TILED_DETAIL_PX
-from maquette.methods.mask_choice import FORMS as MASK_FORMS
 from maquette.methods.mask_choice import read_choice
 
-AXES = ("rub", "rdf", "luf", "ruf", "rdb", "ldb", "lub", "ldf")  # of splat files
 CONVENTIONS = tuple(CAMERA_FRAMES)
-FORMATS = ("png16", "png8", "exr", "npy")
-METHOD_HELP = f"{', '.join(METHODS)}, or a model of one's own: {FORMS}; default: %(default)s"
+FORMATS = tuple(FORMAT_SUFFIXES)
+METHOD_HELP = f"{', '.join(NORMALS_METHODS)}, or a model of one's own: {FOREIGN_FORMS}; default: %(default)s"
+
+
+def either(words: Sequence[str]) -> str:
+    """`.ply, .spz or .sog`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+WITH_WEIGHTS = either([name for name in NORMALS_METHODS if "weights" in METHODS[name].asks])
+SPLAT_FILES = f"a {either(SPLAT_SUFFIXES)}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -68,18 +89,19 @@ def add_mask_option(parser: argparse.ArgumentParser, auto: str = "alpha, else wh
     )
 
 
-def add_prediction_options(parser: argparse.ArgumentParser) -> None:
-    """How normals are predicted from a photo."""
+def add_prediction_options(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """How normals are predicted from a photo; returns the groups of options that methods have for themselves."""
     add_mask_option(parser)
-    parser.add_argument("--method", type=method_text, default="nirne", metavar="METHOD", help=METHOD_HELP)
+    parser.add_argument("--method", type=method_text, default=DEFAULT_METHOD, metavar="METHOD", help=METHOD_HELP)
     parser.add_argument(
         "--weights",
         metavar="NAME|DIR",
-        help="of nirne, rose or auto: weights that ship, or a folder with config.json and model.safetensors; default:"
+        help=f"of {WITH_WEIGHTS}: weights that ship, or a folder with config.json and model.safetensors; default:"
         " the method's own",
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one")
     add_detail_option(parser)
+    return add_settings(parser)
 
 
 def add_frame_options(parser: argparse.ArgumentParser) -> None:
@@ -98,17 +120,11 @@ def add_detail_option(parser: argparse.ArgumentParser) -> None:
     """How finely NiRNE looks."""
     parser.add_argument(
         "--detail-px",
-        type=_detail,
+        type=whole(DETAIL_RANGE_PX),
         metavar="N",
         help="nirne looks as finely as N pixels across the object (time grows with N squared), 0: at its training size;"
-        f" default: {DETAIL_PX}, or {TILED_DETAIL_PX} for weights without a guide (nirne-small-1, auto)",
+        f" default: {DETAIL_PX}, or {TILED_DETAIL_PX} for weights without a guide ({AUTO_NIRNE_WEIGHTS}, auto)",
     )
-
-
-def _detail(text: str) -> int:
-    if not text.isdecimal() or int(text) > 16384:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 16384")
-    return int(text)
 
 
 def show_warnings_in_one_line() -> None:

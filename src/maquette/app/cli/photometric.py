@@ -22,6 +22,7 @@ from maquette.app.cli.parser import (
     add_output_options,
     show_warnings_in_one_line,
 )
+from maquette.catalogue import ENCODINGS, FORMAT_SUFFIXES, LEAST_LIGHTS, MASK_WORDS, SOLVERS, SPHERES
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
 from maquette.methods.mask_choice import searches
@@ -29,8 +30,6 @@ from maquette.methods.mask_choice import searches
 if TYPE_CHECKING:
     from maquette.methods.photometric import PhotometricResult
     from maquette.types import Lights, Photo
-
-LEAST_PHOTOS = 3
 
 
 def is_asked_for(argv: list[str]) -> bool:
@@ -49,7 +48,7 @@ def main(argv: list[str]) -> int:
     from maquette.app.pictures import contact_sheet
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.io.images import write_png8
-    from maquette.io.normal_maps import FORMAT_SUFFIXES, write_confidence, write_normal_map
+    from maquette.io.normal_maps import write_confidence, write_normal_map
     from maquette.methods.masks import mask_share
 
     start = time.perf_counter()
@@ -98,16 +97,14 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--intensities", type=Path, metavar="FILE", help="the lights' intensities: one number or three a row"
     )
-    parser.add_argument(
-        "--sphere", choices=("chrome", "matte"), help="instead of --lights: tell them from a ball in the photos"
-    )
+    parser.add_argument("--sphere", choices=SPHERES, help="instead of --lights: tell them from a ball in the photos")
     parser.add_argument(
         "--sphere-region", metavar="CX,CY,R|FILE", help="the ball's circle in pixels, or a mask of its disc"
     )
-    parser.add_argument("--solver", choices=("robust", "paper", "least-squares"), default="robust",
+    parser.add_argument("--solver", choices=SOLVERS, default="robust",
                         help="which frames a pixel believes; default: %(default)s")  # fmt: skip
     parser.add_argument(
-        "--encoding", choices=("auto", "linear", "srgb"), default="auto",
+        "--encoding", choices=ENCODINGS, default="auto",
         help="of the photos; auto: 16 bits and EXR are linear, 8 bits sRGB",
     )  # fmt: skip
     add_mask_option(parser, "the first photo's alpha, else what stands out of the mean of the photos by U^2-Net-p")
@@ -123,12 +120,12 @@ def _require_photos(paths: list[Path], options: argparse.Namespace) -> None:
         raise InputError("--sphere and --sphere-region CX,CY,R|FILE belong together; give both")
     if options.intensities is not None and options.lights is None:
         raise InputError("--intensities: goes with --lights; a ball tells its own")
-    if len(paths) < LEAST_PHOTOS:
-        raise InputError(f"--method photometric: {len(paths)} photos; at least {LEAST_PHOTOS} of one view are needed")
+    if len(paths) < LEAST_LIGHTS:
+        raise InputError(f"--method photometric: {len(paths)} photos; at least {LEAST_LIGHTS} of one view are needed")
 
 
 def _same_file(path: Path, mask: str) -> bool:
-    return mask not in ("auto", "alpha", "none") and path.resolve() == Path(mask).resolve()
+    return mask not in MASK_WORDS and path.resolve() == Path(mask).resolve()
 
 
 def _name(given: list[str], paths: list[Path]) -> str:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.inputs import SPLAT_SUFFIXES, hint_at_normals, is_normal_map
-from maquette.app.cli.parser import AXES, CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.app.cli.inputs import hint_at_normals, is_normal_map
+from maquette.app.cli.method_options import check_settings, settings_of
+from maquette.app.cli.parser import CONVENTIONS, Parser, add_prediction_options, show_warnings_in_one_line
+from maquette.catalogue import AXES, PICTURE_SUFFIX, SPLAT_SUFFIXES
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,11 +30,12 @@ def main(argv: list[str]) -> int:
     for name in ("azimuth", "elevation"):
         if not math.isfinite(getattr(options, name)):
             raise InputError(f"--{name}: must be a finite number of degrees")
-    if options.output is not None and options.output.suffix.lower() != ".png":
-        raise InputError(f"{options.output}: the picture must end in .png")
+    if options.output is not None and options.output.suffix.lower() != PICTURE_SUFFIX:
+        raise InputError(f"{options.output}: the picture must end in {PICTURE_SUFFIX}")
     for name, output in (("-o", options.output), ("--orbit", options.orbit)):
         if output is not None and _same_file(output, options.input):
             raise InputError(f"{name} {output}: is the input itself, which would be lost; give another name")
+    check_settings(options, [options.method], photos=1)
     show_warnings_in_one_line()
     if options.input.suffix.lower() in SPLAT_SUFFIXES:
         return _relight_splat(options)
@@ -134,5 +137,6 @@ def _surface(options: argparse.Namespace) -> "tuple[NormalMap, Tensor | None, Te
     photo = read_photo(path)
     hint_at_normals(photo, path, "give --normals")
     photo = cut_out(photo, options.mask)
-    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px)(photo)
+    settings = settings_of(options, options.method)
+    normal_map = build_predictor(options.method, options.weights, options.device, options.detail_px, settings)(photo)
     return normal_map, estimate_albedo(photo.rgb, normal_map.normals, normal_map.mask), photo.alpha

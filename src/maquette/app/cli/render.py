@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maquette.app.cli.parser import AXES, Parser
+from maquette.app.cli.parser import SPLAT_FILES, Parser
+from maquette.catalogue import AXES, MAP_SUFFIXES, PICTURE_SUFFIX, RENDERED
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
     from maquette.types import Camera, Gaussians
 
-WHAT = ("color", "normals", "depth", "alpha")
 _SIZE = (768, 768)
 _MOST_SIDE_PX = 8192
 _MOST_FRAMES = 3600
@@ -86,7 +86,7 @@ def _frames(text: str) -> int:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("render", "Gaussians as a picture from one camera, or as a film around them.")
-    parser.add_argument("splat", type=Path, metavar="SPLAT", help="a .ply, .splat, .ksplat, .spz or .sog")
+    parser.add_argument("splat", type=Path, metavar="SPLAT", help=SPLAT_FILES)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the picture, a .png; normals and depth also .exr or .npy"
     )
@@ -102,7 +102,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--size", type=size, metavar="WxH", help=f"default: the camera's, or else {_SIZE[0]}x{_SIZE[1]}"
     )
-    parser.add_argument("--what", choices=WHAT, default="color", help="default: %(default)s")
+    parser.add_argument("--what", choices=RENDERED, default="color", help="default: %(default)s")
     parser.add_argument(
         "--background",
         type=_color,
@@ -124,7 +124,7 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("--frame: names a frame of a camera file; give --camera transforms.json")
     if options.background is not None and options.what != "color":
         raise InputError(f"--background: {options.what} has no background; leave it out")
-    kinds = (".png", ".exr", ".npy") if options.what in ("normals", "depth") else (".png",)
+    kinds = MAP_SUFFIXES if options.what in ("normals", "depth") else (PICTURE_SUFFIX,)
     if options.output is not None and options.output.suffix.lower() not in kinds:
         raise InputError(f"{options.output}: a picture of {options.what} must end in {' or '.join(kinds)}")
 

@@ -10,7 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maquette.app.cli.method_options import add_settings, check_settings, settings_of
 from maquette.app.cli.parser import Parser, add_mask_option
+from maquette.catalogue import METHODS, SPLAT_FORMATS, SPLAT_METHODS, SPLAT_WRITE_SUFFIXES
 from maquette.errors import InputError
 from maquette.io.files import atomic_path, require_writable
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from maquette.types import Camera, Gaussians, Photo
 
-AXES = {".ply": "rdf", ".spz": "rub", ".glb": "rub"}  # that each format is written in
-_WEIGHTS = {"gsn": "gsn-small", "clone": "clone-small"}
 _FILM_PX = 512
 _FILM_FRAMES = 72
 _CLONE_FRAME = "x right, y up, z towards the viewer; the square about the object spans -1 to 1"
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
         "gaussians": len(gaussians),
         "bytes": options.output.stat().st_size,
         **added,
-        "axes": AXES[options.output.suffix.lower()],
+        "axes": SPLAT_FORMATS[options.output.suffix.lower()].axes,
         "warnings": said,
         "seconds": round(time.perf_counter() - start, 3),
     }
@@ -67,12 +67,13 @@ def main(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = Parser("splat", "One picture of an object as Gaussians, which any viewer of splats can turn.")
     parser.add_argument("image", type=Path, metavar="IMAGE", help="png, jpg, webp, tiff or exr")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"ends in {', '.join(AXES)}")
+    kinds = ", ".join(SPLAT_WRITE_SUFFIXES)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=f"ends in {kinds}")
     parser.add_argument("--orbit", type=Path, metavar="MP4|GIF", help="a film once around the vertical axis")
     parser.add_argument(
         "--method",
-        choices=tuple(_WEIGHTS),
-        default="gsn",
+        choices=SPLAT_METHODS,
+        default=SPLAT_METHODS[0],
         help="gsn makes the object whole, in one pass of a network; clone fits what the picture shows, in a minute or"
         " more; default: %(default)s",
     )
@@ -84,21 +85,26 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="default: a CUDA GPU if there is one")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    add_settings(parser, SPLAT_METHODS)
     return parser.parse_args(argv)
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.output.suffix.lower() not in AXES:
-        raise InputError(f"-o {options.output}: a splat ends in one of {', '.join(AXES)}")
+    if options.output.suffix.lower() not in SPLAT_WRITE_SUFFIXES:
+        raise InputError(f"-o {options.output}: a splat ends in one of {', '.join(SPLAT_WRITE_SUFFIXES)}")
     for name, path in (("-o", options.output), ("--orbit", options.orbit)):
         if path is not None and path.is_dir():
             raise InputError(f"{name} {path}: it is a folder; give the name of a file")
         if path is not None and path.resolve() == options.image.resolve():
             raise InputError(f"{name} {path}: would overwrite the picture; give another name")
     if options.weights is None:  # an empty name is a mistake of its own
-        options.weights = _WEIGHTS[options.method]
-    if options.method == "clone" and options.device not in ("auto", "cpu"):
-        raise InputError(f"--device {options.device}: the loop of clone runs on the CPU; give cpu or auto")
+        options.weights = METHODS[options.method].weights
+    elif getattr(options, "refiner", None) is not None and options.method == "clone":
+        raise InputError("--weights and --refiner: are the same of clone; give one of them")
+    part, start = METHODS[options.method].cpu_part, getattr(options, "init", None)
+    if part and start is None and options.device not in ("auto", "cpu"):
+        raise InputError(f"--device {options.device}: the {part} of {options.method} runs on the CPU; give cpu or auto")
+    check_settings(options, [options.method], photos=1, known=SPLAT_METHODS)
 
 
 @contextmanager
@@ -153,10 +159,11 @@ def _clone(
     from rich.console import Console
     from rich.progress import Progress
 
-    from maquette.methods.clone.method import CLONE
+    from maquette.app.predictors import build_method
     from maquette.methods.masks import cut_out, mask_share
 
-    method = CLONE.from_pretrained(options.weights)
+    settings = {"refiner": options.weights, **settings_of(options, options.method)}
+    method = build_method(options.method, device=options.device, settings=settings)
     photo = cut_out(photo, options.mask)
     _require_places(options)
     start = time.perf_counter()
@@ -202,8 +209,7 @@ def _write(options: argparse.Namespace, gaussians: "Gaussians", normals: "Tensor
 
     with ExitStack() as stack:
         splat = stack.enter_context(atomic_path(options.output))
-        axes: Any = AXES[options.output.suffix.lower()]
-        write_splat(splat, gaussians, axes, normals)
+        write_splat(splat, gaussians, normals=normals)
         if options.orbit is not None:
             turn = stack.enter_context(atomic_path(options.orbit))
             cameras = turntable(*extent(gaussians), _FILM_PX, _FILM_PX, _FILM_FRAMES)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maquette.app.cli.inputs import expand, in_order
+from maquette.app.cli.method_options import check_settings, settings_of
 from maquette.app.cli.parser import Parser, add_output_options, add_prediction_options, show_warnings_in_one_line
+from maquette.catalogue import FORMAT_SUFFIXES, SMOOTHING, VIDEO_SUFFIXES
 from maquette.errors import InputError
 from maquette.geometry.frames import camera_frame, describe
-from maquette.io.files import VIDEO_SUFFIXES, require_writable
+from maquette.io.files import require_writable
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from maquette.methods.steady import SteadyFrame
     from maquette.types import NormalMap, Photo
+
+
+_MANY = 2  # frames, or more: of a video file, nobody has counted them
 
 
 def is_asked_for(argv: list[str]) -> bool:
@@ -39,6 +44,7 @@ def main(argv: list[str]) -> int:
             raise InputError(f"--video {option}: is for single photos of a surface; leave one of the two out")
     options = _parse(argv)
     source = _source(options.clip)
+    check_settings(options, [options.method], photos=max(len(source), _MANY))
     require_writable(options.output, "-o")
     show_warnings_in_one_line()
 
@@ -51,14 +57,15 @@ def main(argv: list[str]) -> int:
     start = time.perf_counter()
     name = source[0].parent.name if len(source) > 1 and Path(options.clip[0]).is_dir() else source[0].stem
     rate = options.frame_rate or (frame_rate(source[0]) if _is_video(source[0]) else 24.0)
-    predictor = build_predictor(options.method, options.weights, options.device, options.detail_px)
+    settings = settings_of(options, options.method)
+    predictor = build_predictor(options.method, options.weights, options.device, options.detail_px, settings)
     written: list[Path] = []
     measured: list[SteadyFrame] = []
     shares: list[float] = []
 
     def frames() -> "Iterator[UInt8[Tensor, 'height width 3']]":
         from maquette.app.pictures import normals_in_colour
-        from maquette.io.normal_maps import FORMAT_SUFFIXES, write_normal_map
+        from maquette.io.normal_maps import write_normal_map
         from maquette.methods.steady import steady
 
         def predicted() -> "Iterator[tuple[Photo, NormalMap]]":
@@ -105,7 +112,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--video", action="store_true", help="this way of working")
     add_output_options(parser)
     parser.add_argument(
-        "--smoothing", type=_share, default=0.75, metavar="S",
+        "--smoothing", type=_share, default=SMOOTHING, metavar="S",
         help="share of the past where nothing changed, 0 (none) to below 1; default: %(default)s",
     )  # fmt: skip
     parser.add_argument(

@@ -5,7 +5,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from maquette.app.cli.parser import AXES, CONVENTIONS, Parser, show_warnings_in_one_line
+from maquette.app.cli.parser import CONVENTIONS, SPLAT_FILES, Parser, either, show_warnings_in_one_line
+from maquette.catalogue import AXES, MAP_SUFFIXES, MESH_SUFFIXES
 from maquette.errors import InputError
 
 _PORT = 8080
@@ -42,7 +43,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "input",
         type=Path,
         metavar="SPLAT|MESH|NORMALS",
-        help="a .ply, .splat, .ksplat, .spz or .sog; a .glb, .gltf, .obj, .stl, .off or .ply; a .png, .exr or .npy",
+        help=f"{SPLAT_FILES}; a {either(MESH_SUFFIXES)}; a {either(MAP_SUFFIXES)}",
     )
     parser.add_argument(
         "--port",

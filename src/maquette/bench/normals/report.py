@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from maquette.bench.normals.evaluate import COLUMNS, Scores, SetResult
+from maquette.catalogue import BENCH_SETS
 from maquette.metrics import calibration
 
 HEADINGS = {
@@ -17,19 +18,6 @@ HEADINGS = {
     "sne": "SNE",
     "levelled": "levelled",
     "seconds": "s / photo",
-}
-ABOUT = {
-    "diligent": "DiLiGenT ball and bear, images 021 to 030, linear photos divided by their light's intensity",
-    "luces": "LUCES, one photo each, near point light",
-    "pathtraced": "procedural shapes that no training run generates, path-traced",
-    "scans": "scanned meshes, path-traced",
-    "textures": "CC0 materials and two of our own, lit by one light and an even one; no mask",
-    "validation": "textured meshes and reliefs that fill the frame, path-traced; what choices are made by",
-}
-# Published means over all ten objects of a set. Ours is a part of them, and the words below say so.
-PAPERS = {
-    "diligent": "Papers, mean error over ten objects; ours is {count} of them: RoSE 16.36, NiRNE 17.27.",
-    "luces": "Papers, NE / SNE over ten objects; ours is {count} of them: NiRNE 21.84 / 26.63.",
 }
 
 
@@ -81,7 +69,8 @@ def calibrations(result: SetResult) -> dict[str, Any]:
 
 
 def _section(name: str, result: SetResult) -> str:
-    title = f"## {name}: {ABOUT.get(name, name)}"
+    known = BENCH_SETS.get(name)
+    title = f"## {name}: {name if known is None else known.about}"
     if result.missing:
         return f"{title}\n\n**Not run:** {result.missing}"
     fills = any(not isnan(found["levelled"]) for found in result.overall.values())
@@ -95,8 +84,8 @@ def _section(name: str, result: SetResult) -> str:
     count = len(result.objects)
     rows = [_row(f"**mean of {count}**", method, found, columns) for method, found in result.overall.items()]
     parts = [title, f"{result.photos} photos of {count} objects.", "\n".join(lines + rows)]
-    if name in PAPERS:
-        parts.append(PAPERS[name].format(count=count))
+    if known is not None and known.papers:
+        parts.append(known.papers.format(count=count))
     parts += [_calibration_line(method, found) for method, found in calibrations(result).items()]
     return "\n\n".join(parts)
 

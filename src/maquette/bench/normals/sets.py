@@ -3,17 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from maquette.bench.normals.datasets import Sample, diligent, luces, pathtraced, scans
-from maquette.bench.normals.textures import textures
-from maquette.bench.normals.validation import validation
+from maquette.bench.normals.datasets import Sample
+from maquette.catalogue import BENCH_SETS, resolve
 
 Loader = Callable[[Path, Path], Iterator[Sample]]
 
-SETS: dict[str, Loader] = {
-    "diligent": diligent,
-    "luces": luces,
-    "pathtraced": pathtraced,
-    "scans": scans,
-    "textures": textures,
-    "validation": validation,  # for choices; the others are for evaluation alone
-}
+SETS: dict[str, Loader] = {name: resolve(each.load) for name, each in BENCH_SETS.items()}

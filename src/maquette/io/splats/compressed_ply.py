@@ -12,12 +12,23 @@ import numpy as np
 
 from maquette.errors import InputError
 from maquette.geometry.sh import DC
-from maquette.io.splats.ply_container import PlyHeader, columns, read_ply_elements
+from maquette.io.splats.ply import read_ply
+from maquette.io.splats.ply_container import PlyHeader, columns, read_ply_elements, read_ply_header
 from maquette.io.splats.raw import RawSplats, require_count
 from maquette.types import SH_COUNTS
 
 _CHUNK = 256
 _SH_RANGE = 8.0  # bytes of harmonics span -4 to 4
+
+
+def read_any_ply(path: Path) -> RawSplats:
+    """Read a PLY of Gaussians, compressed or not.
+
+    Raises:
+        InputError: as `read_compressed_ply` and `maquette.io.splats.ply.read_ply`.
+    """
+    header = read_ply_header(path)
+    return read_compressed_ply(path, header) if is_compressed(header) else read_ply(path, header)
 
 
 def is_compressed(header: PlyHeader) -> bool:

@@ -7,46 +7,20 @@ The axes of splat files are a matter of agreement. What is assumed unless the fi
     .glb                          y up, front towards +z, which is `rub` seen from the front; glTF has no other
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.catalogue import SPLAT_FORMATS, SPLAT_SUFFIXES, SPLAT_WRITE_SUFFIXES, Axes, resolve
 from maquette.errors import InputError
 from maquette.geometry.rotation import smallest_axis
 from maquette.io.splats.colors import to_srgb
-from maquette.io.splats.compressed_ply import is_compressed, read_compressed_ply
-from maquette.io.splats.gltf import write_gltf
-from maquette.io.splats.ksplat import read_ksplat
-from maquette.io.splats.ply import read_ply, write_ply
-from maquette.io.splats.ply_container import read_ply_header
-from maquette.io.splats.raw import Axes, RawSplats, axis_signs, from_gaussians, to_gaussians
-from maquette.io.splats.sog import read_sog
-from maquette.io.splats.splat import read_dot_splat
-from maquette.io.splats.spz import SpzVersion, read_spz, write_spz
+from maquette.io.splats.raw import axis_signs, from_gaussians, to_gaussians
+from maquette.io.splats.spz import SpzVersion
 from maquette.types import Gaussians
-
-READ_SUFFIXES = (".ply", ".splat", ".ksplat", ".spz", ".sog", ".json")
-WRITE_SUFFIXES = (".ply", ".spz", ".glb")
-_ASSUMED_AXES: dict[str, Axes] = {
-    ".ply": "rdf",
-    ".splat": "rdf",
-    ".ksplat": "rdf",
-    ".sog": "rdf",
-    ".json": "rdf",
-    ".spz": "rub",
-    ".glb": "rub",
-}
-
-_READERS: dict[str, Callable[[Path], RawSplats]] = {
-    ".splat": read_dot_splat,
-    ".ksplat": read_ksplat,
-    ".spz": read_spz,
-    ".sog": read_sog,
-    ".json": read_sog,
-}
 
 
 def read_splat(path: Path | str, axes: Axes | None = None) -> Gaussians:
@@ -67,14 +41,11 @@ def read_splat(path: Path | str, axes: Axes | None = None) -> Gaussians:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in READ_SUFFIXES:
-        raise InputError(f"{path}: a file of splats ends in one of {', '.join(READ_SUFFIXES)}")
-    if suffix == ".ply":
-        header = read_ply_header(path)
-        raw = read_compressed_ply(path, header) if is_compressed(header) else read_ply(path, header)
-    else:
-        raw = _READERS[suffix](path)
-    return to_gaussians(path, raw, axes or raw.axes or _ASSUMED_AXES[suffix])
+    if suffix not in SPLAT_SUFFIXES:
+        raise InputError(f"{path}: a file of splats ends in one of {', '.join(SPLAT_SUFFIXES)}")
+    format = SPLAT_FORMATS[suffix]
+    raw = resolve(format.read)(path)
+    return to_gaussians(path, raw, axes or raw.axes or format.axes)
 
 
 def write_splat(
@@ -105,26 +76,32 @@ def write_splat(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in WRITE_SUFFIXES:
-        raise InputError(f"{path}: splats are written to files that end in one of {', '.join(WRITE_SUFFIXES)}")
-    axes = axes or _ASSUMED_AXES[suffix]
-    if suffix == ".glb":
-        if axes != "rub":
-            raise InputError(f"{path}: axes {axes!r}; glTF has rub alone")
-        write_gltf(path, from_gaussians(path, gaussians, axes))
-        return path
-    if spz_version not in (2, 3, 4):
-        raise InputError(f"{path}: SPZ version {spz_version}; 2, 3 or 4 are written")
-    raw = from_gaussians(path, to_srgb(gaussians), axes)
+    if suffix not in SPLAT_WRITE_SUFFIXES:
+        raise InputError(f"{path}: splats are written to files that end in one of {', '.join(SPLAT_WRITE_SUFFIXES)}")
+    format = SPLAT_FORMATS[suffix]
+    axes = axes or format.axes
+    if not format.other_axes and axes != format.axes:
+        raise InputError(f"{path}: axes {axes!r}; glTF has {format.axes} alone")
+    raw = from_gaussians(path, gaussians if format.keeps_linear else to_srgb(gaussians), axes)
     if suffix == ".spz":
-        write_spz(path, raw, spz_version)
+        if spz_version not in (2, 3, 4):
+            raise InputError(f"{path}: SPZ version {spz_version}; 2, 3 or 4 are written")
+        resolve(format.write)(path, raw, spz_version)
+    elif suffix == ".ply":
+        resolve(format.write)(path, raw, _stored_normals(path, gaussians, normals, axes))
     else:
-        signs = torch.tensor(axis_signs(axes), dtype=torch.float32)
-        facing = _facing_viewer(gaussians) if normals is None else normals.detach().cpu().float()
-        if facing.shape != gaussians.mean.shape:
-            raise InputError(f"cannot write {path}: {len(facing)} normals for {len(gaussians)} Gaussians")
-        write_ply(path, raw, (facing * signs).numpy())
+        resolve(format.write)(path, raw)
     return path
+
+
+def _stored_normals(
+    path: Path, gaussians: Gaussians, normals: Float[Tensor, "n 3"] | None, axes: Axes
+) -> Float[np.ndarray, "n 3"]:
+    """In the axes of the file; where none are given, each Gaussian's thinnest axis, towards the viewer."""
+    facing = _facing_viewer(gaussians) if normals is None else normals.detach().cpu().float()
+    if facing.shape != gaussians.mean.shape:
+        raise InputError(f"cannot write {path}: {len(facing)} normals for {len(gaussians)} Gaussians")
+    return (facing * torch.tensor(axis_signs(axes), dtype=torch.float32)).numpy()
 
 
 def _facing_viewer(gaussians: Gaussians) -> Tensor:

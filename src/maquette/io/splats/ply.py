@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from maquette.catalogue import Axes
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.splats.ply_container import PlyHeader, columns, read_ply_elements
-from maquette.io.splats.raw import Axes, RawSplats, axis_signs, require_count
+from maquette.io.splats.raw import RawSplats, axis_signs, require_count
 from maquette.types import SH_COUNTS
 
 _AXES_COMMENT = "maquette axes "

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 
+from maquette.catalogue import AXES, Axes
 from maquette.errors import InputError
 from maquette.geometry.rotation import flip_rotation
 from maquette.geometry.sh import flip_signs, sh_degree
@@ -16,8 +17,6 @@ from maquette.types import Gaussians
 MAX_SPLATS = 20_000_000
 _TINY_QUATERNION = 1e-6
 
-# Where x, y and z point: right or left, up or down, back (to the viewer) or forward. `rub` is maquette's own frame.
-Axes = Literal["rub", "rdf", "luf", "ruf", "rdb", "ldb", "lub", "ldf"]
 _POSITIVE = "rub"
 
 
@@ -45,8 +44,8 @@ def axis_signs(axes: str) -> tuple[int, int, int]:
     Raises:
         InputError: no such axes.
     """
-    if axes not in get_args(Axes):
-        raise InputError(f"axes {axes!r}: not known; give one of {', '.join(get_args(Axes))}")
+    if axes not in AXES:
+        raise InputError(f"axes {axes!r}: not known; give one of {', '.join(AXES)}")
     x, y, z = (1 if letter == own else -1 for letter, own in zip(axes, _POSITIVE, strict=True))
     return x, y, z
 

@@ -23,10 +23,11 @@ from typing import Literal
 import numpy as np
 import zstandard
 
+from maquette.catalogue import Axes
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.splats.compressed_ply import insert_largest
-from maquette.io.splats.raw import Axes, RawSplats, read_whole, require_count
+from maquette.io.splats.raw import RawSplats, read_whole, require_count
 from maquette.types import SH_COUNTS
 
 SpzVersion = Literal[2, 3, 4]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from maquette.catalogue import METHODS
 from maquette.errors import InputError
 from maquette.geometry.directional import concentration_from_angle, expected_angle
 from maquette.geometry.integrate import integrate
@@ -100,13 +101,25 @@ class CLONE:
 
     @classmethod
     def from_pretrained(
-        cls, weights: str | Path = "clone-small", first: First | None = None, config: LoopConfig | None = None
+        cls,
+        weights: str | Path = METHODS["clone"].weights,
+        first: First | None = None,
+        config: LoopConfig | None = None,
+        iterations: int | None = None,
     ) -> "CLONE":
         """Load shipped weights by name, or a folder with `config.json` and `model.safetensors`.
+
+        Args:
+            weights: of refiner and gate.
+            first: what gives the normals to start from; None starts from the silhouette.
+            config: of the loop.
+            iterations: at most, in place of the configuration's.
 
         Raises:
             InputError: no such weights, or files that don't fit the network.
         """
+        if iterations is not None:
+            config = replace(config or LoopConfig(), iterations=iterations)
         return cls(load_network(weights, RefinerConfig, RefinerNet), first, config)
 
     def __call__(self, photo: Photo) -> NormalMap:
