@@ -60,10 +60,8 @@ TRAINING: dict[str, NirneTraining] = {
     "small": NirneTraining(
         PRESETS["small"],
         (
-            NirnePhase(128, 2900, 16, 1e-3, 1e-3, shapes=464, guided=0.3),
-            NirnePhase(128, 2000, 16, 1e-3, 1e-3, shapes=464, guided=0.3, tiles=0.15),
-            NirnePhase(256, 1000, 6, 8e-4, 8e-4, shapes=464, guided=0.4, small=0.4),
-            NirnePhase(256, 1720, 6, 8e-4, 1e-5, shapes=464, guided=0.45, small=0.4),
+            NirnePhase(128, 7950, 16, 1e-3, 1e-3, shapes=320, guided=0.3, tiles=0.1),
+            NirnePhase(256, 8060, 6, 8e-4, 1e-5, shapes=320, guided=0.45, tiles=0.1, small=0.35),
         ),
         bf16=True,
     ),
