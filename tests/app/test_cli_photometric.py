@@ -250,3 +250,12 @@ def test_which_arguments_ask_for_it():
     assert is_asked_for(["a.png", "--method", "photometric"])
     assert is_asked_for(["--method=photometric"])
     assert not is_asked_for(["photometric", "--method", "nirne"])
+
+
+def test_the_verb_of_its_own_is_the_same(scene, capfd):
+    arguments = [scene / "cup", "--lights", scene / "lights.txt", "--mask", scene / "cup" / "mask.png"]
+    assert run(capfd, *arguments, "-o", scene / "old")[0] == 0
+    assert main(["photometric", *map(str, arguments), "-o", str(scene / "new")]) == 0
+    old, new = ({path.name: path.read_bytes() for path in (scene / at).iterdir()} for at in ("old", "new"))
+    assert old == new
+    assert set(new) == {"cup.normals.png", "cup.sheet.png"}

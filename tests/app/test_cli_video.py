@@ -134,3 +134,17 @@ def test_the_defaults_on_the_command_line_are_the_methods_own():
 
     options = _parse(["--video", "clip.mp4", "-o", "out"])
     assert (options.smoothing, options.detail_px) == (signature(steady).parameters["strength"].default, None)
+
+
+def test_the_verb_of_its_own_is_the_same(frames, tmp_path, capfd):
+    options = ["--method", "inflate", "--smoothing", "0.5"]
+    assert run(capfd, frames, "-o", tmp_path / "old", *options)[0] == 0
+    assert main(["video", str(frames), "-o", str(tmp_path / "new"), *options]) == 0
+    names = sorted(path.name for path in (tmp_path / "old").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "new").iterdir())
+    maps = [name for name in names if name.endswith(".png")]
+    assert len(maps) == 11
+    assert all((tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes() for name in maps)
+    capfd.readouterr()
+    assert main(["video", str(frames), "-o", str(tmp_path / "new"), "--tile"]) == 2
+    assert capfd.readouterr().err.startswith("maquette: video --tile: is for single photos")

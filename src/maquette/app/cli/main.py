@@ -11,6 +11,8 @@ from maquette.errors import InputError
 
 VERBS = {
     "normals": ("maquette.app.cli.normals", "surface normals of photos"),
+    "photometric": ("maquette.app.cli.photometric", "one normal map from photos under several lights"),
+    "video": ("maquette.app.cli.video", "normal maps of a film that don't flicker"),
     "splat": ("maquette.app.cli.splat", "a picture of an object as Gaussians"),
     "relight": ("maquette.app.cli.relight", "a photo, a normal map or Gaussians under another light"),
     "mesh": ("maquette.app.cli.mesh", "a photo or a normal map as a textured mesh or a solid relief"),

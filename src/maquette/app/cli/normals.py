@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Run the verb; returns 0, or 2 if a photo of a batch failed."""
     if photometric.is_asked_for(argv):
-        return photometric.main(argv)
+        return photometric.main(argv, "normals")
     if video.is_asked_for(argv):
-        return video.main(argv)
+        return video.main(argv, "normals")
     options = _parse(argv)
     photos = expand(options.photo)
     require_distinct_stems(photos)

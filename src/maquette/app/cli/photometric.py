@@ -1,4 +1,6 @@
-"""`maquette normals --method photometric --lights FILE PHOTO... -o DIR`: many photos of one object, one map.
+"""`maquette photometric --lights FILE PHOTO... -o DIR`: many photos of one object, one map.
+
+`maquette normals --method photometric` is the same.
 
 The map's name is that of the folder, if one folder was given, else that of the first photo as the command line
 names it. Photos that stand in plain alphabetical order, as a folder, a glob or a shell lists them, are taken
@@ -37,9 +39,9 @@ def is_asked_for(argv: list[str]) -> bool:
     return "--method=photometric" in argv or ("--method", "photometric") in pairwise(argv)
 
 
-def main(argv: list[str]) -> int:
-    """Run the method; returns 0."""
-    options = _parse(argv)
+def main(argv: list[str], verb: str = "photometric") -> int:
+    """Run the method, as a verb of its own or as a method of `normals`; returns 0."""
+    options = _parse(argv, verb)
     paths = in_order([path for path in expand(options.photo) if not _same_file(path, options.mask)])
     _require_photos(paths, options)
     show_warnings_in_one_line()
@@ -82,11 +84,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = Parser("normals", "One normal map from several photos of one still object, each under another light.")
+def _parse(argv: list[str], verb: str) -> argparse.Namespace:
+    parser = Parser(verb, "One normal map from several photos of one still object, each under another light.")
     parser.add_argument("photo", nargs="+", metavar="PHOTO", help="at least 3 photos; a folder of them; a glob")
     add_output_options(parser)
-    parser.add_argument("--method", required=True, choices=("photometric",), help="this method")
+    asked = "this method" if verb == "normals" else argparse.SUPPRESS
+    parser.add_argument("--method", required=verb == "normals", choices=("photometric",), help=asked)
     parser.add_argument(
         "--lights", type=Path, metavar="FILE",
         help="rows of x y z (towards the light), of x y z r g b, or with the photo's name before",

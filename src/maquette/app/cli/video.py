@@ -1,4 +1,6 @@
-"""`maquette normals --video CLIP|FRAMES... -o DIR`: normal maps of a moving picture that don't flicker.
+"""`maquette video CLIP|FRAMES... -o DIR`: normal maps of a moving picture that don't flicker.
+
+`maquette normals --video` is the same.
 
 The clip is a video file, or photos in order (a folder or a glob: by the numbers in their names). A map is written for
 each frame, NAME.000000.normals.png and on, and a film of them all, NAME.normals.mp4.
@@ -37,12 +39,13 @@ def is_asked_for(argv: list[str]) -> bool:
     return "--video" in argv
 
 
-def main(argv: list[str]) -> int:
-    """Run the verb; returns 0."""
+def main(argv: list[str], verb: str = "video") -> int:
+    """Run the verb, or `normals --video`, which is the same; returns 0."""
     for option in ("--tile", "--level"):
         if option in argv:
-            raise InputError(f"--video {option}: is for single photos of a surface; leave one of the two out")
-    options = _parse(argv)
+            asked = "--video" if verb == "normals" else verb
+            raise InputError(f"{asked} {option}: is for single photos of a surface; leave one of the two out")
+    options = _parse(argv, verb)
     source = _source(options.clip)
     check_settings(options, [options.method], photos=max(len(source), _MANY))
     require_writable(options.output, "-o")
@@ -106,10 +109,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = Parser("normals", "Normal maps of a video or of photos in order, smoothed along the motion.")
+def _parse(argv: list[str], verb: str = "video") -> argparse.Namespace:
+    parser = Parser(verb, "Normal maps of a video or of photos in order, smoothed along the motion.")
     parser.add_argument("clip", nargs="+", metavar="CLIP", help="a video file; or a folder, a glob or files of frames")
-    parser.add_argument("--video", action="store_true", help="this way of working")
+    asked = "this way of working" if verb == "normals" else argparse.SUPPRESS
+    parser.add_argument("--video", action="store_true", help=asked)
     add_output_options(parser)
     parser.add_argument(
         "--smoothing", type=_share, default=SMOOTHING, metavar="S",
