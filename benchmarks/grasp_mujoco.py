@@ -33,12 +33,12 @@ from grasp_trials import FRICTION, GRIPPER, OUTCOMES, Pose, Trial, draw_lift, tr
 from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.images import encode_png
-from maquette.methods.grasp.plan import DRAWS, find_grasps
-from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.methods.gsn import GSN
 from maquette.synth.categories import CATEGORIES
 from maquette.synth.multiview.making import draw
 from maquette.synth.multiview.spec import HELD_OUT, SPLITS
+from maquette.tools.grasp.plan import DRAWS, find_grasps
+from maquette.tools.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.types import Gaussians
 
 CENTRAL = 0.15  # of the diagonal: how far from the middle random axes pass at most

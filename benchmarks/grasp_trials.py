@@ -1,6 +1,6 @@
 """One grasp tried in MuJoCo: a gripper of boxes comes in, closes, lifts and shakes.
 
-The gripper has the boxes of `maquette.methods.grasp.gripper`, opens to 80 mm and closes with 10 N a finger; friction
+The gripper has the boxes of `maquette.tools.grasp.gripper`, opens to 80 mm and closes with 10 N a finger; friction
 0.5 at all contacts, elliptic cones; the object has 1000 kg/m3. One trial:
 
     way in   the opened gripper comes straight in over 100 mm; touching the object deeper than 1 mm is a failure
@@ -23,7 +23,7 @@ import numpy as np
 from grasp_objects import Target, centroid
 
 from maquette.errors import InputError
-from maquette.methods.grasp.gripper import Gripper
+from maquette.tools.grasp.gripper import Gripper
 
 GRIPPER = Gripper(80.0)
 FRICTION, FORCE_N, DENSITY = 0.5, 10.0, 1000.0

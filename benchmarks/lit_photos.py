@@ -29,10 +29,10 @@ from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.io.files import atomic_path
 from maquette.methods.framing import object_window
-from maquette.methods.relight_splat import normals_towards, relit
 from maquette.methods.tiles import in_square, resize
 from maquette.render.splat.rasterize import rasterize
 from maquette.shading.lambert import estimate_albedo, lambert
+from maquette.tools.relight_splat import normals_towards, relit
 from maquette.types import Camera, Gaussians, NormalMap, Photo
 
 DILIGENT_SEEN = (21, 26)

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy import ndarray
 
-from maquette.app.pictures import normals_in_colour
 from maquette.io.images import read_photo, to_srgb8
 from maquette.methods.masks import cut_out
 from maquette.methods.nirne import NiRNE
+from maquette.viz.pictures import normals_in_colour
 
 
 def main() -> int:

@@ -27,9 +27,9 @@ from maquette.io.height_maps import write_height_map
 from maquette.io.images import linear_to_srgb, read_photo, write_exr, write_srgb
 from maquette.io.normal_maps import read_normal_map, write_confidence, write_normal_map
 from maquette.io.splats.files import read_splat, write_splat
-from maquette.methods.frame_check import CAN_TELL, check_frame
 from maquette.methods.relief import heights_px
 from maquette.shading.lambert import lambert, light_direction
+from maquette.tools.frame_check import CAN_TELL, check_frame
 from maquette.types import Camera, Gaussians, NormalMap
 
 PAGE = Path(__file__).parents[1] / "docs" / "conventions.md"

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.app.pictures import CLAY, relit
 from maquette.app.predictors import build_predictor
 from maquette.errors import InputError
 from maquette.geometry.directional import confidence_from_concentration
@@ -21,6 +20,7 @@ from maquette.io.images import read_photo, srgb_to_linear
 from maquette.methods import masks
 from maquette.methods.relief import solid, surface
 from maquette.types import Camera, Mesh, NormalMap, Photo
+from maquette.viz.pictures import CLAY, relit
 
 Method: TypeAlias = Callable[[Photo], NormalMap]
 Picture: TypeAlias = Photo | Path | str | np.ndarray | Tensor

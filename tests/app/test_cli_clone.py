@@ -10,7 +10,6 @@ from PIL import Image
 
 from maquette.app import predictors
 from maquette.app.cli.main import main
-from maquette.app.clone_history import PANEL_PX, PANELS, History, curves
 from maquette.errors import InputError
 from maquette.geometry.rotation import smallest_axis
 from maquette.io.checkpoints import save_checkpoint
@@ -21,6 +20,7 @@ from maquette.methods.clone.loop import Round
 from maquette.methods.clone.method import CLONE
 from maquette.nets.refiner import PRESETS, RefinerNet
 from maquette.types import NormalMap, Photo, RenderOutput
+from maquette.viz.clone_history import PANEL_PX, PANELS, History, curves
 
 SIDE = 48
 

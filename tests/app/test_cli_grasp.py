@@ -9,7 +9,7 @@ from grasp_discs import box, discs
 
 from maquette.app.cli.main import main
 from maquette.io.splats.files import write_splat
-from maquette.methods.grasp.plan import find_grasps
+from maquette.tools.grasp.plan import find_grasps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDES = (0.4, 0.6, 0.9)
@@ -24,7 +24,7 @@ def ply(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _fewer_lines(monkeypatch):
-    monkeypatch.setattr("maquette.methods.grasp.plan.find_grasps", partial(find_grasps, draws=400))
+    monkeypatch.setattr("maquette.tools.grasp.plan.find_grasps", partial(find_grasps, draws=400))
 
 
 def run(capfd, *arguments) -> tuple[int, list[str], list[str]]:

@@ -62,8 +62,8 @@ def centre_px(width: int, height: int, x: float, y: float, camera: Camera) -> tu
 
 
 def front(width: int, height: int) -> Camera:
-    from maquette.app.splat_pictures import extent
     from maquette.geometry.viewpoints import facing
+    from maquette.viz.splat_pictures import extent
 
     low, high = extent(splats())
     return facing(low, high, width, height)

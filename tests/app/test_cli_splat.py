@@ -215,7 +215,7 @@ def test_a_film_that_fails_takes_the_splat_with_it(picture, weights, tmp_path, c
     def full(*_):
         raise InputError("cannot write a.mp4: No space left on device; give a folder that can be written")
 
-    monkeypatch.setattr("maquette.app.video.write_film", full)
+    monkeypatch.setattr("maquette.viz.films.write_film", full)
     (tmp_path / "a.ply").write_text("was here before")
     code, _, errors = run(capfd, picture, "-o", tmp_path / "a.ply", "--orbit", tmp_path / "a.mp4", "--weights", weights)
     assert (code, len(errors)) == (2, 1)
@@ -232,7 +232,7 @@ def test_interrupted_in_its_film_it_leaves_nothing(picture, weights, tmp_path, c
         begun.extend(path.suffix for path in out.iterdir())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maquette.app.splat_pictures.film", frames)
+    monkeypatch.setattr("maquette.viz.splat_pictures.film", frames)
     code, lines, errors = run(capfd, picture, "-o", out / "a.ply", "--orbit", out / "a.mp4", "--weights", weights)
     assert sorted(set(begun)) == [".mp4", ".ply"]
     assert (code, lines) == (2, [])

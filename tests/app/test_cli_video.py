@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from maquette.app.cli.main import main
-from maquette.app.video import write_film
 from maquette.io.films import frame_rate, read_frames
 from maquette.io.normal_maps import read_normal_map
+from maquette.viz.films import write_film
 
 SIZE = 48
 
@@ -130,7 +130,7 @@ def test_a_second_input_beside_a_video(clip, frames, tmp_path, capfd):
 
 def test_the_defaults_on_the_command_line_are_the_methods_own():
     from maquette.app.cli.video import _parse
-    from maquette.methods.steady import steady
+    from maquette.tools.steady import steady
 
     options = _parse(["--video", "clip.mp4", "-o", "out"])
     assert (options.smoothing, options.detail_px) == (signature(steady).parameters["strength"].default, None)

@@ -374,7 +374,7 @@ def _film(suffix: str) -> str:
     import torch
     from PIL import Image
 
-    from maquette.app.video import write_film
+    from maquette.viz.films import write_film
 
     frames = [torch.full((32, 32, 3), grey, dtype=torch.uint8) for grey in (50, 200)]
     with tempfile.TemporaryDirectory() as folder:

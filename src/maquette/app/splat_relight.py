@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from maquette.app.pictures import AMBIENT
-from maquette.app.splat_pictures import codes, displayed, extent, seen_by
 from maquette.geometry.viewpoints import facing
-from maquette.methods.relight_splat import flatness, guess_albedo, normals_towards, relit
 from maquette.shading.lambert import light_direction
+from maquette.tools.relight_splat import flatness, guess_albedo, normals_towards, relit
 from maquette.types import Camera, Gaussians
+from maquette.viz.pictures import AMBIENT
+from maquette.viz.splat_pictures import codes, displayed, extent, seen_by
 
 _ROUND = 0.7  # from here on, a smallest scale is hardly smaller than the next
 _GROUND = (0.19, 0.19, 0.19)  # display values behind a film, as behind those of photos

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from maquette.app.pictures import shrink_normals
-from maquette.app.splat_pictures import extent
 from maquette.catalogue import AMBIGUOUS_SPLAT_SUFFIX, MESH_SUFFIXES, SPLAT_SUFFIXES, Axes
 from maquette.errors import InputError
 from maquette.gaussians.covariance import covariance
@@ -28,6 +26,8 @@ from maquette.io.splats.files import read_splat
 from maquette.io.splats.ply_container import read_ply_header
 from maquette.methods.relief import surface
 from maquette.types import Gaussians
+from maquette.viz.pictures import shrink_normals
+from maquette.viz.splat_pictures import extent
 
 if TYPE_CHECKING:
     import viser

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from maquette.app.pictures import AMBIENT, CLAY
 from maquette.app.report.report import write_report
 from maquette.types import Camera, NormalMap, Photo
+from maquette.viz.pictures import AMBIENT, CLAY
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

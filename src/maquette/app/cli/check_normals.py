@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from maquette.io.frame_conversion import StoredMap
-    from maquette.methods.frame_check import FrameCheck
+    from maquette.tools.frame_check import FrameCheck
 
 _ALTERNATIVES = 0.01  # certainty from which a reading is worth a line
 
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
 
     from maquette.io.frame_conversion import read_stored_map
-    from maquette.methods.frame_check import check_frame
+    from maquette.tools.frame_check import check_frame
 
     stored = read_stored_map(options.map)
     mask, luminance = _mask(stored, options), None
@@ -84,7 +84,7 @@ def _same_size(values: "Tensor", mask: "Tensor", path: Path, map: Path) -> "Tens
 
 
 def _report(path: Path, check: "FrameCheck") -> dict[str, Any]:
-    from maquette.methods.frame_check import FACING_AWAY, MATRICES
+    from maquette.tools.frame_check import FACING_AWAY, MATRICES
 
     order = check.probability.argsort()[::-1]
     readings = [_reading(MATRICES[index], float(check.probability[index])) for index in order]
@@ -109,7 +109,7 @@ def _reading(matrix: Matrix, certainty: float) -> dict[str, Any]:
 
 def _cue(values: Any) -> dict[str, Any]:
     """What one cue says by itself: the readings that it can't tell from its best."""
-    from maquette.methods.frame_check import MATRICES
+    from maquette.tools.frame_check import MATRICES
 
     near = [index for index in range(len(values)) if values[index] > values.max() - 1]
     apart = sorted(values.max() - values[index] for index in range(len(values)) if index not in near)

@@ -40,11 +40,11 @@ def run(
     method: "CLONE", photo: "Photo", stem: str, options: argparse.Namespace, progress: "Progress"
 ) -> "tuple[NormalMap, dict[str, Any]]":
     """Fit one photo and write what was asked for beside its normals; returns these, and what `--json` adds."""
-    from maquette.app.clone_history import History, curves
-    from maquette.app.video import write_film
     from maquette.io.images import write_png8
     from maquette.io.splats.files import write_splat
     from maquette.methods.clone.method import FINE_SHARE
+    from maquette.viz.clone_history import History, curves
+    from maquette.viz.films import write_film
 
     history = History(photo) if options.history else None
     task = progress.add_task(stem, total=method.config.iterations + max(method.config.iterations // FINE_SHARE, 1))

@@ -17,8 +17,8 @@ def main(argv: list[str]) -> int:
     if options.output.is_dir():
         raise InputError(f"-o {options.output}: is a folder; give the name of a file")
 
-    from maquette.methods.export import OPSET, export_onnx, recommended_px
     from maquette.methods.nirne import NiRNE
+    from maquette.tools.export import OPSET, export_onnx, recommended_px
 
     method = NiRNE.from_pretrained(options.weights, size_px=options.size_px, mirrored=not options.no_mirror)
     weights = Path(options.weights).resolve().name

@@ -15,8 +15,8 @@ from maquette.catalogue import AXES
 from maquette.errors import InputError
 
 if TYPE_CHECKING:
-    from maquette.methods.grasp.gripper import Gripper
-    from maquette.methods.grasp.plan import Grasp, Plan
+    from maquette.tools.grasp.gripper import Gripper
+    from maquette.tools.grasp.plan import Grasp, Plan
 
 ASSUMED_OBJECT_MM = 150.0  # of the box's diagonal: something that a hand holds
 _MOST_MM = 1e6
@@ -31,8 +31,8 @@ def main(argv: list[str]) -> int:
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.io.splats.files import read_splat
-    from maquette.methods.grasp.plan import find_grasps
-    from maquette.methods.grasp.surface import surface_of_gaussians
+    from maquette.tools.grasp.plan import find_grasps
+    from maquette.tools.grasp.surface import surface_of_gaussians
 
     gripper = _gripper(options)
     gaussians = read_splat(options.splat, options.axes)
@@ -143,7 +143,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _gripper(options: argparse.Namespace) -> "Gripper":
-    from maquette.methods.grasp.gripper import usual_gripper, with_fingers
+    from maquette.tools.grasp.gripper import usual_gripper, with_fingers
 
     gripper = usual_gripper(options.gripper_mm)
     return gripper if options.finger_mm is None else with_fingers(gripper, *options.finger_mm)

@@ -191,10 +191,10 @@ def _mesh(
     """The mesh, and the depth and the camera that it comes from."""
     import torch
 
-    from maquette.app.pictures import shrink_image, shrink_normals
     from maquette.geometry.integrate import integrate
     from maquette.methods.relief import solid, surface
     from maquette.types import Camera
+    from maquette.viz.pictures import shrink_image, shrink_normals
 
     width = normal_map.mask.shape[1]
     grid = shrink_normals(normal_map, options.grid_px)

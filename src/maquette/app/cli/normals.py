@@ -146,12 +146,12 @@ def _run_all(photos: list[Path], options: argparse.Namespace, predictor: "Predic
 
 def _run_one(path: Path, options: argparse.Namespace, predictor: "Predictor", progress: "Progress") -> dict[str, Any]:
     """Predict one photo and write its files; returns what `--json` prints."""
-    from maquette.app.pictures import contact_sheet
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.geometry.frames import camera_frame, describe
     from maquette.io.images import read_photo, write_png8
     from maquette.io.normal_maps import write_confidence, write_normal_map
     from maquette.methods.masks import cut_out, mask_share
+    from maquette.viz.pictures import contact_sheet
 
     start = time.perf_counter()
     photo = read_photo(path)

@@ -47,11 +47,11 @@ def main(argv: list[str], verb: str = "photometric") -> int:
     show_warnings_in_one_line()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
-    from maquette.app.pictures import contact_sheet
     from maquette.geometry.directional import confidence_from_concentration
     from maquette.io.images import write_png8
     from maquette.io.normal_maps import write_confidence, write_normal_map
     from maquette.methods.masks import mask_share
+    from maquette.viz.pictures import contact_sheet
 
     start = time.perf_counter()
     lights = _lights(paths, options)

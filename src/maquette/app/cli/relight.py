@@ -42,9 +42,9 @@ def main(argv: list[str]) -> int:
     if options.axes is not None:
         raise InputError(f"--axes {options.axes}: is that of a splat; {options.input} is none")
 
-    from maquette.app.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
-    from maquette.app.video import require_film_suffix, write_film
     from maquette.io.images import write_srgb
+    from maquette.viz.films import require_film_suffix, write_film
+    from maquette.viz.pictures import CLAY, orbit, relit, shrink_image, shrink_normals
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
@@ -65,10 +65,10 @@ def main(argv: list[str]) -> int:
 def _relight_splat(options: argparse.Namespace) -> int:
     from maquette.app.predictors import resolve_device
     from maquette.app.splat_relight import orbit, picture, relightable
-    from maquette.app.video import require_film_suffix, write_film
     from maquette.geometry.viewpoints import resized
     from maquette.io.images import write_png8
     from maquette.io.splats.files import read_splat
+    from maquette.viz.films import require_film_suffix, write_film
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)

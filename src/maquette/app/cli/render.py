@@ -29,9 +29,9 @@ def main(argv: list[str]) -> int:
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import resolve_device
-    from maquette.app.video import require_film_suffix
     from maquette.io.cameras import read_camera
     from maquette.io.splats.files import read_splat
+    from maquette.viz.films import require_film_suffix
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
@@ -130,8 +130,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _write_picture(options: argparse.Namespace, gaussians: "Gaussians", camera: "Camera | None") -> None:
-    from maquette.app.splat_pictures import extent, write_view
     from maquette.geometry.viewpoints import facing, resized
+    from maquette.viz.splat_pictures import extent, write_view
 
     if camera is None:
         low, high = extent(gaussians)
@@ -142,9 +142,9 @@ def _write_picture(options: argparse.Namespace, gaussians: "Gaussians", camera: 
 
 
 def _write_film(options: argparse.Namespace, gaussians: "Gaussians") -> None:
-    from maquette.app.splat_pictures import extent, film
-    from maquette.app.video import write_film
     from maquette.geometry.viewpoints import turntable
+    from maquette.viz.films import write_film
+    from maquette.viz.splat_pictures import extent, film
 
     (low, high), (width, height) = extent(gaussians), options.size or _SIZE
     cameras = turntable(low, high, width, height, options.frames)

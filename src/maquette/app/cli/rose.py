@@ -69,8 +69,8 @@ def _write_frames(path: Path, frames: "Float[Tensor, 'frames side side']") -> No
     """Shadings as a screen shows them, as large as the network imagined them."""
     import torch
 
-    from maquette.app.video import write_film
     from maquette.io.images import to_srgb8, write_png8
+    from maquette.viz.films import write_film
 
     pictures = [to_srgb8(frame[..., None].expand(-1, -1, 3)) for frame in frames]
     if path.suffix.lower() == PICTURE_SUFFIX:

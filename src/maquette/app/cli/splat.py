@@ -33,8 +33,8 @@ def main(argv: list[str]) -> int:
     start = time.perf_counter()
 
     # torch is imported only now, when all that can be wrong with the command line has been said
-    from maquette.app.video import require_film_suffix
     from maquette.io.images import read_photo
+    from maquette.viz.films import require_film_suffix
 
     if options.orbit is not None:
         require_film_suffix(options.orbit)
@@ -202,10 +202,10 @@ def _require_places(options: argparse.Namespace) -> None:
 
 def _write(options: argparse.Namespace, gaussians: "Gaussians", normals: "Tensor | None") -> None:
     """The splat and the film, both or neither."""
-    from maquette.app.splat_pictures import extent, film
-    from maquette.app.video import write_film
     from maquette.geometry.viewpoints import turntable
     from maquette.io.splats.files import write_splat
+    from maquette.viz.films import write_film
+    from maquette.viz.splat_pictures import extent, film
 
     with ExitStack() as stack:
         splat = stack.enter_context(atomic_path(options.output))

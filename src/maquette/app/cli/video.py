@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from torch import Tensor
 
-    from maquette.methods.steady import SteadyFrame
+    from maquette.tools.steady import SteadyFrame
     from maquette.types import NormalMap, Photo
 
 
@@ -53,9 +53,9 @@ def main(argv: list[str], verb: str = "video") -> int:
 
     # torch is imported only now, when all that can be wrong with the command line has been said
     from maquette.app.predictors import build_predictor
-    from maquette.app.video import write_film
     from maquette.io.films import frame_rate
     from maquette.methods.masks import mask_share
+    from maquette.viz.films import write_film
 
     start = time.perf_counter()
     name = source[0].parent.name if len(source) > 1 and Path(options.clip[0]).is_dir() else source[0].stem
@@ -67,9 +67,9 @@ def main(argv: list[str], verb: str = "video") -> int:
     shares: list[float] = []
 
     def frames() -> "Iterator[UInt8[Tensor, 'height width 3']]":
-        from maquette.app.pictures import normals_in_colour
         from maquette.io.normal_maps import write_normal_map
-        from maquette.methods.steady import steady
+        from maquette.tools.steady import steady
+        from maquette.viz.pictures import normals_in_colour
 
         def predicted() -> "Iterator[tuple[Photo, NormalMap]]":
             for photo in _photos(source, options.mask):

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from maquette.app.pictures import AMBIENT, CLAY, normals_in_colour, shrink_image, shrink_normals
 from maquette.app.report.embed import base64_of, depth_codes, octahedral_codes, png_url, webp_url
 from maquette.errors import InputError
 from maquette.geometry.directional import confidence_from_angle, expected_angle
@@ -27,6 +26,7 @@ from maquette.io.files import write_bytes
 from maquette.io.images import to_srgb8
 from maquette.shading.lambert import estimate_albedo
 from maquette.types import Camera, NormalMap, Photo
+from maquette.viz.pictures import AMBIENT, CLAY, normals_in_colour, shrink_image, shrink_normals
 
 FRAME = "x right, y up, z towards the viewer"
 _SCRIPTS = ("gl.js", "light.js", "relief.js", "page.js")

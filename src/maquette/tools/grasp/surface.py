@@ -1,6 +1,6 @@
 """The surface of a splat: points with outward normals, from Gaussians whose normals have no side.
 
-The body of a splat is where the joint opacity of its Gaussians is a half or more (`maquette.methods.grasp.opacity`): a
+The body of a splat is where the joint opacity of its Gaussians is a half or more (`maquette.tools.grasp.opacity`): a
 few opaque Gaussians make one, and so do many faint ones that overlap. Of each Gaussian in it, one line goes outward
 from its mean, and its surface point is where that line leaves the body; the mean, if it doesn't.
 
@@ -35,8 +35,8 @@ from scipy.spatial import KDTree
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
-from maquette.methods.grasp.opacity import OpacityField, ends_of, field_of, joint_opacity
 from maquette.render.splat.rasterize import rasterize
+from maquette.tools.grasp.opacity import OpacityField, ends_of, field_of, joint_opacity
 from maquette.types import Camera, Gaussians
 
 MOST_POINTS = 6000

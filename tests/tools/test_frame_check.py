@@ -13,7 +13,7 @@ from maquette.geometry.frames import CAMERA_FRAMES, IDENTITY, compose, signed_ax
 from maquette.io.decode import read_pixels
 from maquette.io.frame_conversion import read_stored_map
 from maquette.io.images import read_mask, read_photo
-from maquette.methods.frame_check import CAN_TELL, FACING_AWAY, MATRICES, check_frame
+from maquette.tools.frame_check import CAN_TELL, FACING_AWAY, MATRICES, check_frame
 
 SIZE = 64
 TURN = ((-1, 0, 0), (0, -1, 0), (0, 0, 1))  # x and y flipped: a mould for its cast

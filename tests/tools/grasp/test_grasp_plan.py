@@ -10,10 +10,10 @@ from grasp_discs import ball, box, cup, cylinder, discs, egg, joined, turned
 
 from maquette.errors import InputError
 from maquette.geometry.rotation import quaternion_to_matrix
-from maquette.methods.grasp.gripper import Gripper, usual_gripper, with_fingers
-from maquette.methods.grasp.pairs import antipodal_pairs
-from maquette.methods.grasp.plan import PARTS, WEIGHTS, find_grasps
-from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
+from maquette.tools.grasp.gripper import Gripper, usual_gripper, with_fingers
+from maquette.tools.grasp.pairs import antipodal_pairs
+from maquette.tools.grasp.plan import PARTS, WEIGHTS, find_grasps
+from maquette.tools.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GRIPPER = Gripper(80.0)

@@ -9,7 +9,7 @@ import torch
 from maquette.catalogue import SMOOTHING
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
-from maquette.methods.steady import flow_back, mean_angle_deg, steady
+from maquette.tools.steady import flow_back, mean_angle_deg, steady
 from maquette.types import NormalMap, Photo
 
 SIZE, RADIUS, STEP_PX = 96, 30, 2

@@ -10,8 +10,8 @@ import torch
 from grasp_discs import ball, box, cup, cylinder, discs, joined
 
 from maquette.errors import InputError
-from maquette.methods.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.render.splat.rasterize import rasterize
+from maquette.tools.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.types import Camera, Gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -120,7 +120,7 @@ def test_strays_and_faint_ones_are_left_out_and_counted():
 
 
 def test_large_splats_are_thinned_without_holes(monkeypatch):
-    monkeypatch.setattr("maquette.methods.grasp.surface.MOST_POINTS", 400)
+    monkeypatch.setattr("maquette.tools.grasp.surface.MOST_POINTS", 400)
     points, normals = box((0.4, 0.6, 0.8))
     surface = surface_of_gaussians(discs(points, normals, 0.03))
     assert len(surface.points) == 400 < len(points)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from maquette.methods.grasp.opacity import ends_of, field_of, joint_opacity
+from maquette.tools.grasp.opacity import ends_of, field_of, joint_opacity
 
 
 def random_field(count: int, seed: int):
@@ -37,7 +37,7 @@ def test_chunks_change_nothing(monkeypatch):
     places = np.random.default_rng(3).uniform(-0.5, 0.5, (50, 3))
     directions = np.tile([0, 0.6, 0.8], (50, 1))
     whole = joint_opacity(field, places), ends_of(field, places, directions, np.ones(50), 0.5)
-    monkeypatch.setattr("maquette.methods.grasp.opacity._CHUNK", 150)  # three Gaussians
+    monkeypatch.setattr("maquette.tools.grasp.opacity._CHUNK", 150)  # three Gaussians
     parts = joint_opacity(field, places), ends_of(field, places, directions, np.ones(50), 0.5)
     assert parts[0] == pytest.approx(whole[0])
     for one, other in zip(parts[1], whole[1], strict=True):

@@ -10,14 +10,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from maquette.app.pictures import normals_in_colour
-from maquette.app.splat_pictures import codes
 from maquette.methods.clone.loop import Round
 from maquette.methods.clone.surface import displayed
 from maquette.methods.framing import object_window
 from maquette.methods.tiles import in_square
 from maquette.shading.exposure import normalise_exposure
 from maquette.types import NormalMap, Photo
+from maquette.viz.pictures import normals_in_colour
+from maquette.viz.splat_pictures import codes
 
 EVERY = 3  # turns between frames of the film
 PANEL_PX, LABEL_PX = 256, 24

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from maquette.errors import InputError
-from maquette.methods.export import TOLERANCE, export_onnx, normalised
 from maquette.methods.nirne import NiRNE
 from maquette.nets.nirne import PRESETS, NiRNENet, enlarged
 from maquette.shading.exposure import normalise_exposure
+from maquette.tools.export import TOLERANCE, export_onnx, normalised
 from maquette.types import Photo
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'maquette[onnx]'")
@@ -115,7 +115,7 @@ def test_as_a_method_it_is_nirne(exported):
 
 
 def test_numbers_that_differ_leave_no_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("maquette.methods.export.TOLERANCE", 0.0)
+    monkeypatch.setattr("maquette.tools.export.TOLERANCE", 0.0)
     with pytest.raises(RuntimeError, match="differs from torch"):
         export_onnx(untrained(), tmp_path / "nirne.onnx", "untrained")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from maquette.app.pictures import normals_in_colour
 from maquette.catalogue import Rendered
 from maquette.errors import InputError
 from maquette.geometry.viewpoints import spread
@@ -19,6 +18,7 @@ from maquette.io.normal_maps import write_normal_map
 from maquette.render.splat.projected import LEAST_ALPHA
 from maquette.render.splat.rasterize import rasterize
 from maquette.types import Camera, Gaussians, NormalMap, RenderOutput
+from maquette.viz.pictures import normals_in_colour
 
 _COVERED = 0.5  # of a pixel, for it to have a normal and a depth
 _SIGMAS = 2.0  # how far a Gaussian is taken to reach, to frame it
@@ -102,7 +102,7 @@ def displayed(output: RenderOutput, encoding: str, transparent: bool) -> Float[T
 def film(
     gaussians: Gaussians, cameras: Iterable[Camera], what: Rendered, background: tuple[float, float, float]
 ) -> Iterator[UInt8[Tensor, "height width 3"]]:
-    """Frames for `maquette.app.video.write_film`; a depth is grey, white where it is as near as any of them can be."""
+    """Frames for `maquette.viz.films.write_film`; a depth is grey, white where it is as near as any of them can be."""
     low, high = (corner.double() for corner in extent(gaussians))
     radius = float((high - low).norm()) / 2
     for camera in cameras:

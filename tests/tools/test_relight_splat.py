@@ -9,8 +9,8 @@ import torch
 from maquette.geometry.camera import pixel_centers
 from maquette.geometry.sh import DC
 from maquette.io.splats.colors import to_srgb
-from maquette.methods.relight_splat import flatness, guess_albedo, normals_towards, relit
 from maquette.shading.lambert import light_direction
+from maquette.tools.relight_splat import flatness, guess_albedo, normals_towards, relit
 from maquette.types import Camera, Gaussians
 
 FRONT = torch.eye(4, dtype=torch.float64)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from maquette.methods.grasp.surface import GraspSurface
+from maquette.tools.grasp.surface import GraspSurface
 
 _LEAST_FACING = 0.2  # |n . v| below which the line slides along the surface instead of passing through
 _CHUNK = 256  # lines at a time

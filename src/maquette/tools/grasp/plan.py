@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import Float
 
 from maquette.errors import InputError
-from maquette.methods.grasp.gripper import Gripper
-from maquette.methods.grasp.pairs import Pairs, antipodal_pairs
-from maquette.methods.grasp.surface import GraspSurface
+from maquette.tools.grasp.gripper import Gripper
+from maquette.tools.grasp.pairs import Pairs, antipodal_pairs
+from maquette.tools.grasp.surface import GraspSurface
 
 PARTS = ("margin", "room", "clearance", "centrality")
 WEIGHTS = {"margin": 0.3, "room": 0.1, "clearance": 0.2, "centrality": 0.4}
