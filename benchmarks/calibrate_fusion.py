@@ -25,7 +25,7 @@ from maquette.methods.fusion import Calibration, combine
 from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import GUIDANCE, STEPS, RoSE
 from maquette.metrics import Reliability, angle_between_deg, reliability
-from maquette.synth.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.datasets.dataset import DatasetSpec, generate, read_manifest
 from maquette.train.fusion import PixelPairs, calibrate_auto, half_of, look, save_calibration
 from maquette.train.shapes import HELD_OUT_SEED
 

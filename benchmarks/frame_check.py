@@ -27,10 +27,10 @@ import torch
 from maquette.geometry.frames import CAMERA_FRAMES, IDENTITY, names
 from maquette.io.images import srgb_to_linear
 from maquette.render.gbuffer import trace
-from maquette.synth.dataset import pack
-from maquette.synth.photo import photograph
-from maquette.synth.shapes import CLASSIC, sample_solid
-from maquette.synth.shards import unpack
+from maquette.synth.datasets.dataset import pack
+from maquette.synth.datasets.shards import unpack
+from maquette.synth.looks.photo import photograph
+from maquette.synth.solids.shapes import CLASSIC, sample_solid
 from maquette.synth.views import sample_lights, sample_view
 from maquette.tools.frame_check import CAN_TELL, MATRICES, check_frame
 

@@ -84,7 +84,7 @@ def measure(threads: int, quick: bool, clock: Clock) -> Rates:
     """All rates of this process, which must have been started with as many threads."""
     import torch
 
-    from maquette.synth.shapes import grid_mesh, sample_solid
+    from maquette.synth.solids.shapes import grid_mesh, sample_solid
 
     torch.set_num_threads(threads)
     count = 3 if quick else 16
@@ -106,9 +106,9 @@ def _gbuffers_and_photos(solids: list[Any], repeats: int, clock: Clock) -> Rates
     import torch
 
     from maquette.render.gbuffer import ObjectCamera, trace
-    from maquette.synth.dataset import pack
-    from maquette.synth.photo import photograph
-    from maquette.synth.shards import unpack
+    from maquette.synth.datasets.dataset import pack
+    from maquette.synth.datasets.shards import unpack
+    from maquette.synth.looks.photo import photograph
     from maquette.synth.views import lights_to_camera, sample_lights
 
     pose = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, DISTANCE]])
@@ -180,7 +180,7 @@ def _renders_per_second(
 def _wait(steps: int) -> float:
     """Share of the time of training steps that the making of their batches takes; the first two aren't counted."""
     from maquette.nets.nirne import PRESETS
-    from maquette.synth.dataset import DatasetSpec, generate
+    from maquette.synth.datasets.dataset import DatasetSpec, generate
     from maquette.train.nirne.config import NirnePhase, NirneTraining
     from maquette.train.nirne.recipe import train_nirne
 

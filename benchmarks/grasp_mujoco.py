@@ -34,9 +34,9 @@ from maquette.errors import InputError
 from maquette.io.files import write_bytes
 from maquette.io.images import encode_png
 from maquette.methods.gsn import GSN
-from maquette.synth.categories import CATEGORIES
-from maquette.synth.multiview.making import draw
-from maquette.synth.multiview.spec import HELD_OUT, SPLITS
+from maquette.synth.datasets.multiview.making import draw
+from maquette.synth.datasets.multiview.spec import HELD_OUT, SPLITS
+from maquette.synth.solids.categories import CATEGORIES
 from maquette.tools.grasp.plan import DRAWS, find_grasps
 from maquette.tools.grasp.surface import GraspSurface, surface_of_gaussians, surface_of_points
 from maquette.types import Gaussians

@@ -15,11 +15,17 @@ from scipy.spatial import ConvexHull, QhullError
 from maquette.geometry.field import gradient
 from maquette.geometry.rotation import facing_rotation
 from maquette.render.gbuffer import Solid
-from maquette.synth.categories import sample_thing
-from maquette.synth.multiview.cameras import CONDITION_VIEW, RADIUS, SPIRAL_VIEWS, look_at_origin, spiral_places
-from maquette.synth.multiview.making import TO_WORLD, Placed, place_thing
-from maquette.synth.parts import Thing
-from maquette.synth.shapes import grid_mesh
+from maquette.synth.datasets.multiview.cameras import (
+    CONDITION_VIEW,
+    RADIUS,
+    SPIRAL_VIEWS,
+    look_at_origin,
+    spiral_places,
+)
+from maquette.synth.datasets.multiview.making import TO_WORLD, Placed, place_thing
+from maquette.synth.solids.categories import sample_thing
+from maquette.synth.solids.parts import Thing
+from maquette.synth.solids.shapes import grid_mesh
 from maquette.types import Gaussians
 
 OBJECT_MM = 150.0

@@ -40,7 +40,7 @@ from novel_views import HELD_OUT, KNOWN, Score, Trial
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import PRESETS, GSNNet
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.objects import generate
+from maquette.synth.datasets.multiview.objects import generate
 from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
 from maquette.train.gsn.recipe import train_gsn
 

@@ -18,8 +18,8 @@ from maquette.geometry.rotation import quaternion_to_matrix
 from maquette.io.checkpoints import load_network
 from maquette.metrics import psnr_db
 from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet, Splats, camera_of
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import ViewsSpec
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import ViewsSpec
 from maquette.train.gsn.data import distance_of, require_distance, turned_images
 from maquette.train.gsn.loss import cloud
 from maquette.types import Camera, Gaussians

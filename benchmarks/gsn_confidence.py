@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 from maquette.errors import InputError
 from maquette.methods.gsn import GSN, agreement_of, confidence_of
 from maquette.render.splat.rasterize import rasterize
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 from maquette.train.gsn.data import ViewCache, views_of
 
 GIVEN = (0.15, 0.45)  # which views are given: shares of their number

@@ -31,7 +31,7 @@ from gsn_bench import QUICK, TurnErrors, load_gsns, mean_errors, turn_errors
 from novel_views import test_objects, trials
 
 from maquette.io.files import atomic_path
-from maquette.synth.multiview.objects import generate
+from maquette.synth.datasets.multiview.objects import generate
 
 STEP_DEG, QUICK_STEP_DEG = 15, 90
 MARKS_DEG = (45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0)  # of the picture

@@ -24,9 +24,9 @@ STEPS = 14, 14  # at half the size, at all of it
 
 def make_views(folder: Path) -> None:
     """Two cups and two cars of coarse grids to train on, and one of each to measure errors on, of 32 pixels."""
-    from maquette.synth.multiview import making
-    from maquette.synth.multiview.objects import generate
-    from maquette.synth.multiview.spec import ViewsSpec
+    from maquette.synth.datasets.multiview import making
+    from maquette.synth.datasets.multiview.objects import generate
+    from maquette.synth.datasets.multiview.spec import ViewsSpec
 
     making.place_thing = partial(making.place_thing, side=48)  # pyright: ignore[reportAttributeAccessIssue]
     generate(folder, ViewsSpec(2, 3, 1, 0, ("cup", "car"), (), 5, 4, 32))

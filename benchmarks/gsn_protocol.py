@@ -34,8 +34,8 @@ from torch import Tensor
 
 from maquette.io.images import write_png8
 from maquette.nets.gsn import GSNNet, canonical_cube
-from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.objects import generate
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 
 MEAN_OF = 200  # training images
 PICTURE_VIEWS = 5

@@ -44,7 +44,7 @@ from maquette.geometry.vectors import unit
 from maquette.methods.gsn import LEAST_OPACITY
 from maquette.metrics import angular_error_deg
 from maquette.nets.gsn import GSNNet, canonical_cube
-from maquette.synth.multiview.objects import generate
+from maquette.synth.datasets.multiview.objects import generate
 from maquette.types import Camera, Gaussians
 
 NEEDLE = 10.0

@@ -298,7 +298,7 @@ def _solid(size: int) -> tuple[Any, Any, Any]:
     import torch
 
     from maquette.render.gbuffer import trace
-    from maquette.synth.shapes import CLASSIC, sample_solid
+    from maquette.synth.solids.shapes import CLASSIC, sample_solid
     from maquette.synth.views import sample_view
     from maquette.types import Camera, NormalMap
 

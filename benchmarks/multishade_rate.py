@@ -2,7 +2,7 @@
 
     python benchmarks/multishade_rate.py [--quick] [--json] [--size-px N]
 
-Each way runs `maquette.synth.multishade.shards.generate` in a process of its own, on the same procedural shapes with
+Each way runs `synth.datasets.multishade.shards.generate` in a process of its own, on the same procedural shapes with
 six views each and on as many meshes (a ball of 20,480 triangles), and is timed from outside: starting Python, compiled
 code from its cache, starting workers and the cluster are in it, since whoever waits for the data waits for them too.
 The peer of all is one process. Numba and torch have a thread each in every process, so that what is compared is
@@ -34,9 +34,9 @@ OBJECTS_PER_SHARD = 8
 RUN = """
 import json, sys
 from pathlib import Path
-from maquette.synth.multishade.shards import generate
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.synth.datasets.multishade.shards import generate
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multishade.spec import MultiShadeSpec
 if __name__ == "__main__":
     folder, meshes, spec, way = sys.argv[1:]
     found = find_meshes(Path(meshes))

@@ -23,8 +23,8 @@ from torch import Tensor
 from maquette.losses import angle, masked_mean
 from maquette.nets.encoder import published_weights
 from maquette.nets.nirne import PRESETS, NiRNENet
-from maquette.synth.dataset import DatasetSpec, generate
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.dataset import DatasetSpec, generate
+from maquette.synth.datasets.shards import ShapeData
 from maquette.train.nirne.config import NirnePhase, NirneTraining
 from maquette.train.nirne.data import make_batch
 from maquette.train.nirne.recipe import fresh_weights, train_nirne

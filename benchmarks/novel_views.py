@@ -22,9 +22,9 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.metrics import psnr_db, ssim
 from maquette.render.splat.rasterize import rasterize
-from maquette.synth.multiview.cameras import condition_view, in_axes_of
-from maquette.synth.multiview.reading import ViewsDataset, of_split
-from maquette.synth.multiview.spec import read_manifest
+from maquette.synth.datasets.multiview.cameras import condition_view, in_axes_of
+from maquette.synth.datasets.multiview.reading import ViewsDataset, of_split
+from maquette.synth.datasets.multiview.spec import read_manifest
 from maquette.types import Camera, Gaussians, RenderOutput
 
 KNOWN, HELD_OUT = "known", "held out"  # groups of categories

@@ -15,7 +15,7 @@ import harness
 from maquette.io.checkpoints import load_network
 from maquette.methods.nirne import NiRNE
 from maquette.nets.refiner import RefinerConfig, RefinerNet
-from maquette.synth.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.datasets.dataset import DatasetSpec, generate, read_manifest
 from maquette.train.refiner.scores import Scores, score_refiner
 from maquette.train.shapes import HELD_OUT_SEED
 

@@ -21,10 +21,10 @@ from maquette.geometry.vectors import unit
 from maquette.losses import angle, masked_mean
 from maquette.methods.nirne import NiRNE
 from maquette.shading.exposure import decode, encode, normalise_exposure
-from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.synth.materials import sample_material
-from maquette.synth.photo import Surfaces, expose, shade
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.materials import sample_material
+from maquette.synth.looks.photo import Surfaces, expose, shade
 from maquette.train.refiner.data import guesses
 from maquette.train.refiner.reprojection import LitImages, albedo_of, fit_lights, render_views, reprojection, shading
 from maquette.train.shapes import HELD_OUT_SEED

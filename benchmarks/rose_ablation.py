@@ -36,9 +36,9 @@ from maquette.nets.rose import RoseConfig, RoSENet
 from maquette.runs.schedule import Phase
 from maquette.shading.exposure import decode, encode, normalise_exposure
 from maquette.shading.rigs import ring_lights, shading_frames
-from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.synth.photo import Surfaces, photograph
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.photo import Surfaces, photograph
 from maquette.train.rose.config import TRAINING, RoseTraining
 from maquette.train.rose.recipe import train_rose
 from maquette.train.shapes import HELD_OUT_SEED

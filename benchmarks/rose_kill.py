@@ -22,7 +22,7 @@ STEPS = 8, 10, 8  # VAE, video model at half the size, video model
 
 def make_shapes(folder: Path) -> None:
     """Eight shapes on a coarse grid, a view each, of 32 pixels."""
-    from maquette.synth import dataset
+    from maquette.synth.datasets import dataset
 
     dataset.sample_solid = partial(dataset.sample_solid, side=32)  # pyright: ignore[reportAttributeAccessIssue]
     dataset.generate(folder, dataset.DatasetSpec(8, seed=3, views=1, size_px=32))

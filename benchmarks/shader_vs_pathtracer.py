@@ -34,12 +34,12 @@ from maquette.bench.normals.pathtrace import load_mitsuba, upload_mesh
 from maquette.errors import InputError
 from maquette.io.images import to_srgb8, write_png8
 from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera, Solid, trace
-from maquette.synth.dataset import pack
-from maquette.synth.environments import LEVELS, bank, look_up, panorama_directions
-from maquette.synth.materials import Material
-from maquette.synth.photo import Surfaces, bounce, direct_light, environment_light
-from maquette.synth.shapes import CLASSIC, grid_mesh, sample_solid
-from maquette.synth.shards import unpack
+from maquette.synth.datasets.dataset import pack
+from maquette.synth.datasets.shards import unpack
+from maquette.synth.looks.environments import LEVELS, bank, look_up, panorama_directions
+from maquette.synth.looks.materials import Material
+from maquette.synth.looks.photo import Surfaces, bounce, direct_light, environment_light
+from maquette.synth.solids.shapes import CLASSIC, grid_mesh, sample_solid
 from maquette.synth.views import AREA_SAMPLES, lights_to_camera, sample_view
 
 METRICS = (

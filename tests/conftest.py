@@ -39,7 +39,7 @@ if importlib.util.find_spec("triton"):  # it compiles source, too
 @pytest.fixture(scope="session")
 def tiny_shapes(tmp_path_factory) -> Path:
     """A dataset of ten shapes on a coarse grid, two views each of 32 pixels: two shards, the last one smaller."""
-    from maquette.synth import dataset
+    from maquette.synth.datasets import dataset
 
     folder = tmp_path_factory.mktemp("shapes")
     with pytest.MonkeyPatch.context() as patch:
@@ -51,9 +51,9 @@ def tiny_shapes(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_views(tmp_path_factory) -> Path:
     """Views of three cups and three cars on coarse grids, 32 pixels: two to train on, of five views, one of four."""
-    from maquette.synth.multiview import making
-    from maquette.synth.multiview.objects import generate
-    from maquette.synth.multiview.spec import ViewsSpec
+    from maquette.synth.datasets.multiview import making
+    from maquette.synth.datasets.multiview.objects import generate
+    from maquette.synth.datasets.multiview.spec import ViewsSpec
 
     folder = tmp_path_factory.mktemp("views")
     with pytest.MonkeyPatch.context() as patch:

@@ -5,8 +5,8 @@ import pytest
 import trimesh
 
 from maquette.app.cli.main import main
-from maquette.synth.multishade import cluster
-from maquette.synth.multishade.reading import MultiShade
+from maquette.synth.datasets.multishade import cluster
+from maquette.synth.datasets.multishade.reading import MultiShade
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

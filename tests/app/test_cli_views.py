@@ -4,8 +4,8 @@ import pytest
 import trimesh
 
 from maquette.app.cli.main import main
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import read_manifest
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ("--views", 2, "--test-views", 3, "--size-px", 16)

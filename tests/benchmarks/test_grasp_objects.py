@@ -5,8 +5,8 @@ from grasp_objects import convex_pieces
 from scipy.spatial import ConvexHull
 
 from maquette.geometry.field import SPHERE, sample_grid
-from maquette.synth.builder import Builder
-from maquette.synth.shapes import grid_mesh
+from maquette.synth.solids.builder import Builder
+from maquette.synth.solids.shapes import grid_mesh
 
 
 def test_pieces_reach_the_surface_of_a_ball_and_no_further():

@@ -9,7 +9,7 @@ pytest.importorskip("mujoco", reason="needs the extra: pip install 'maquette[rob
 from grasp_objects import Target, centroid
 from grasp_trials import Pose, try_grasp
 
-from maquette.synth.multiview.making import Placed
+from maquette.synth.datasets.multiview.making import Placed
 
 SIDES_M = np.array([0.04, 0.06, 0.09])
 

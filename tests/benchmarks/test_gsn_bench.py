@@ -11,7 +11,7 @@ from novel_views import Trial, images_of_splat
 from maquette.errors import InputError
 from maquette.io.checkpoints import save_checkpoint
 from maquette.nets.gsn import PRESETS, GSNNet, Splats, camera_of
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 
 SIDE = 48
 TINY = PRESETS["tiny"]

@@ -13,9 +13,15 @@ from novel_views import HELD_OUT, KNOWN, Score, Trial
 from maquette.errors import InputError
 from maquette.io.images import encode_png
 from maquette.metrics import psnr_db
-from maquette.synth.multiview.cameras import condition_view, intrinsics_text, look_at_origin, pose_text, spiral_places
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import ViewsSpec, open_manifest
+from maquette.synth.datasets.multiview.cameras import (
+    condition_view,
+    intrinsics_text,
+    look_at_origin,
+    pose_text,
+    spiral_places,
+)
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import ViewsSpec, open_manifest
 from maquette.types import Camera, Gaussians
 
 SIDE, COUNT, DISTANCE = 24, 26, 1.3

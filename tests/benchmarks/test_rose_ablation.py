@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maquette.geometry.vectors import unit
-from maquette.synth.photo import Surfaces
+from maquette.synth.looks.photo import Surfaces
 from maquette.types import Camera
 
 SIDE = 16

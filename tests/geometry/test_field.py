@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from maquette.geometry import field as f
-from maquette.synth.builder import Builder, polygon_distance, random_rotation
-from maquette.synth.families import CLASSIC
-from maquette.synth.shapes import sample_field
+from maquette.synth.solids.builder import Builder, polygon_distance, random_rotation
+from maquette.synth.solids.families import CLASSIC
+from maquette.synth.solids.shapes import sample_field
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (200, 3))
 

@@ -13,10 +13,16 @@ from maquette.geometry.rotation import quaternion_to_matrix
 from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet, Splats, camera_of, canonical_cube
 from maquette.render.gbuffer import Solid
 from maquette.render.splat.rasterize import rasterize
-from maquette.synth.categories import sample_thing
-from maquette.synth.multiview.cameras import FOCAL_OF_WIDTH, RADIUS, intrinsics_text, look_at_origin, spiral_places
-from maquette.synth.multiview.making import TO_WORLD, draw, place_thing
-from maquette.synth.shapes import grid_mesh
+from maquette.synth.datasets.multiview.cameras import (
+    FOCAL_OF_WIDTH,
+    RADIUS,
+    intrinsics_text,
+    look_at_origin,
+    spiral_places,
+)
+from maquette.synth.datasets.multiview.making import TO_WORLD, draw, place_thing
+from maquette.synth.solids.categories import sample_thing
+from maquette.synth.solids.shapes import grid_mesh
 from maquette.types import Gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,7 +5,7 @@ import pytest
 
 from maquette.geometry import field as f
 from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera, block_distance, solidify, trace
-from maquette.synth.builder import Builder
+from maquette.synth.solids.builder import Builder
 
 SIDE = 64
 CELL = 2 / (SIDE - 1)

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from maquette.geometry.field import GROOVES
 from maquette.render.gbuffer import GBuffer, ObjectCamera, Solid, solidify, trace
-from maquette.synth.builder import Builder
-from maquette.synth.shapes import CLASSIC, grid_mesh, sample_solid
+from maquette.synth.solids.builder import Builder
+from maquette.synth.solids.shapes import CLASSIC, grid_mesh, sample_solid
 from maquette.synth.views import sample_lights, sample_view
 
 SEEDS = (0, 1)

@@ -19,10 +19,10 @@ from safetensors.numpy import load_file, save
 from maquette.app.cli.main import main
 from maquette.errors import InputError
 from maquette.render.gbuffer import trace
-from maquette.synth import dataset
-from maquette.synth.dataset import DatasetSpec, generate, octahedral_encode, pack, read_manifest
-from maquette.synth.shapes import sample_solid
-from maquette.synth.shards import ShapeData, coarsen, octahedral_decode, unpack
+from maquette.synth.datasets import dataset
+from maquette.synth.datasets.dataset import DatasetSpec, generate, octahedral_encode, pack, read_manifest
+from maquette.synth.datasets.shards import ShapeData, coarsen, octahedral_decode, unpack
+from maquette.synth.solids.shapes import sample_solid
 from maquette.synth.views import lights_to_camera, sample_lights, sample_view
 
 # The real program with small shapes, one to a shard. It kills itself, as no handler can prevent, right before
@@ -31,7 +31,7 @@ CHILD = """
 import os, signal, sys
 from functools import partial
 from pathlib import Path
-from maquette.synth import dataset
+from maquette.synth.datasets import dataset
 dataset.SHAPES_PER_SHARD = 1
 dataset.sample_solid = partial(dataset.sample_solid, side=24)
 folder, shard, when, nth = sys.argv[1:]

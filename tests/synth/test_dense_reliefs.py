@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from maquette.synth.reliefs import RELIEFS, bake
-from maquette.synth.texels import patches, walls
+from maquette.synth.solids.reliefs import RELIEFS, bake
+from maquette.synth.solids.texels import patches, walls
 
 
 @pytest.mark.parametrize("name", RELIEFS)

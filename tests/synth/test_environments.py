@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from maquette.synth.environments import (
+from maquette.synth.looks.environments import (
     EXPONENTS,
     LEVELS,
     bank,

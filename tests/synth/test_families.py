@@ -6,10 +6,10 @@ import pytest
 from maquette.geometry import field as f
 from maquette.geometry.field_points import evaluate_at
 from maquette.render.gbuffer import solidify, trace
-from maquette.synth import shapes
-from maquette.synth.assemblies import ASSEMBLIES
-from maquette.synth.builder import Builder, random_rotation
-from maquette.synth.expanses import EXPANSES
+from maquette.synth.solids import shapes
+from maquette.synth.solids.assemblies import ASSEMBLIES
+from maquette.synth.solids.builder import Builder, random_rotation
+from maquette.synth.solids.expanses import EXPANSES
 from maquette.synth.views import POINT, expanse_view, sample_lights, shape_view, surface_points
 
 RNG = np.random.default_rng(11)

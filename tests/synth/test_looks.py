@@ -8,16 +8,16 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import DISTANT, POINT
-from maquette.synth import paint, photo
-from maquette.synth.backgrounds import _contact, sample_background
-from maquette.synth.camera import _exposure, _sharpened, expose
-from maquette.synth.environments import LEVELS, look_up, open_level, panorama_directions, prefilter
-from maquette.synth.lighting import FLASH, sample_lighting
-from maquette.synth.materials import Material, sample_material
-from maquette.synth.paint import aged, curvature, painted, printed, sample_look
-from maquette.synth.photo import Surfaces, bounce, environment_light, photograph, shade
-from maquette.synth.pictures import LETTERED, inks, repeat, scenes, textures
-from maquette.synth.reflection import masked_blur, reflect, softened
+from maquette.synth.looks import paint, photo
+from maquette.synth.looks.backgrounds import _contact, sample_background
+from maquette.synth.looks.camera import _exposure, _sharpened, expose
+from maquette.synth.looks.environments import LEVELS, look_up, open_level, panorama_directions, prefilter
+from maquette.synth.looks.lighting import FLASH, sample_lighting
+from maquette.synth.looks.materials import Material, sample_material
+from maquette.synth.looks.paint import aged, curvature, painted, printed, sample_look
+from maquette.synth.looks.photo import Surfaces, bounce, environment_light, photograph, shade
+from maquette.synth.looks.pictures import LETTERED, inks, repeat, scenes, textures
+from maquette.synth.looks.reflection import masked_blur, reflect, softened
 
 SIDE = 64
 

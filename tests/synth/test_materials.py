@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from maquette.synth.materials import rotations, sample_material
+from maquette.synth.looks.materials import rotations, sample_material
 
 
 @pytest.fixture(scope="module")

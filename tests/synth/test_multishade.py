@@ -13,10 +13,10 @@ from maquette.io.meshes import read_mesh
 from maquette.io.normal_maps import read_normal_map
 from maquette.render.gbuffer import DISTANT, ObjectCamera
 from maquette.shading.rigs import ring_lights
-from maquette.synth import dataset
-from maquette.synth.mesh_files import MeshFile
-from maquette.synth.multishade import samples
-from maquette.synth.multishade.samples import (
+from maquette.synth.datasets import dataset
+from maquette.synth.datasets.mesh_files import MeshFile
+from maquette.synth.datasets.multishade import samples
+from maquette.synth.datasets.multishade.samples import (
     MESH_EXTENT,
     MESH_SAMPLES,
     choose_view,
@@ -30,9 +30,9 @@ from maquette.synth.multishade.samples import (
     targets,
     to_surfaces,
 )
-from maquette.synth.multishade.spec import MATERIALS, VIEWS, MultiShadeSpec
-from maquette.synth.photo import Surfaces, direct_light
-from maquette.synth.shards import unpack
+from maquette.synth.datasets.multishade.spec import MATERIALS, VIEWS, MultiShadeSpec
+from maquette.synth.datasets.shards import unpack
+from maquette.synth.looks.photo import Surfaces, direct_light
 from maquette.synth.views import sample_lights
 
 pytestmark = pytest.mark.usefixtures("one_thread")

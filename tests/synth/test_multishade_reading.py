@@ -13,10 +13,10 @@ from maquette.errors import InputError
 from maquette.io.images import write_png8
 from maquette.io.normal_maps import write_normal_map
 from maquette.shading.rigs import ring_lights
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multishade.reading import MultiShade
-from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multishade.reading import MultiShade
+from maquette.synth.datasets.multishade.shards import generate
+from maquette.synth.datasets.multishade.spec import MultiShadeSpec
 from maquette.types import NormalMap
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -17,10 +17,10 @@ from trimesh.visual.material import SimpleMaterial
 
 from maquette.errors import InputError
 from maquette.io.tars import list_tar, pack_tar
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multishade import shards
-from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec, open_manifest, read_manifest
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multishade import shards
+from maquette.synth.datasets.multishade.shards import generate
+from maquette.synth.datasets.multishade.spec import MultiShadeSpec, open_manifest, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 20  # meshes, hence three shards
@@ -211,7 +211,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, content):
 
 
 def test_an_older_format_is_read_and_not_made(tmp_path, monkeypatch):
-    monkeypatch.setattr("maquette.synth.multishade.spec.FORMAT", 3)
+    monkeypatch.setattr("maquette.synth.datasets.multishade.spec.FORMAT", 3)
     monkeypatch.setattr(shards, "FORMAT", 3)
     old = MultiShadeSpec(1, size_px=16, format=2)
     open_manifest(tmp_path, old)

@@ -8,10 +8,10 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import DISTANT, POINT
-from maquette.synth.environments import LEVELS
-from maquette.synth.materials import Material
-from maquette.synth.photo import Surfaces, _source, expose, photograph, reflect, shade
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.environments import LEVELS
+from maquette.synth.looks.materials import Material
+from maquette.synth.looks.photo import Surfaces, _source, expose, photograph, reflect, shade
 
 
 def material(albedo=0.5, roughness=0.5, metal=0.0, specular=0.0, size=1) -> Material:
@@ -168,7 +168,7 @@ def test_shadows_are_those_stored_and_the_area_light_averages_its_samples(ball):
 
 def test_in_a_constant_environment_a_matte_ball_is_its_albedo(ball, monkeypatch):
     """No light but a white sky: radiance is the albedo times the openness, and a bounce fills the hollows."""
-    from maquette.synth import photo
+    from maquette.synth.looks import photo
 
     monkeypatch.setattr(photo, "bank", lambda: torch.ones(2, 3, LEVELS, 32, 64))
     matte = material(0.4, 0.9, size=48)

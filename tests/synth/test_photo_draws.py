@@ -5,8 +5,8 @@ import torch
 
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import DISTANT, POINT
-from maquette.synth.materials import sample_material
-from maquette.synth.photo import Surfaces, photograph, shade
+from maquette.synth.looks.materials import sample_material
+from maquette.synth.looks.photo import Surfaces, photograph, shade
 
 # Radiance of three pixels (their green channel) for every object of the batch below, then the generator's next
 # number. When a draw moves on purpose, they are made anew, and the formats of data that holds photos are raised.

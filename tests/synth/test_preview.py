@@ -9,8 +9,8 @@ import torch
 
 from maquette.app.cli.main import main
 from maquette.errors import InputError
-from maquette.synth import preview
-from maquette.synth.preview import contact_sheet
+from maquette.synth.datasets import preview
+from maquette.synth.datasets.preview import contact_sheet
 
 
 def test_a_sheet_from_the_verb_is_that_of_the_function(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
-from maquette.synth.processes import in_processes
+from maquette.synth.datasets.processes import in_processes
 
 try:
     for _ in in_processes(time.sleep, [0, 9999, 9999, 9999, 9999], 2):

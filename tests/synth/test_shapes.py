@@ -9,8 +9,8 @@ import trimesh
 
 from maquette.geometry import field as f
 from maquette.render.gbuffer import solidify
-from maquette.synth import shapes
-from maquette.synth.builder import Builder, lettering, ornament
+from maquette.synth.solids import shapes
+from maquette.synth.solids.builder import Builder, lettering, ornament
 
 
 def test_the_same_seed_and_index_give_the_same_field():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maquette.render.gbuffer import DISTANT, POINT
-from maquette.synth.shapes import sample_solid
+from maquette.synth.solids.shapes import sample_solid
 from maquette.synth.views import LIGHTS, lights_to_camera, sample_lights, sample_view
 
 

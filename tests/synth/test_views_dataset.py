@@ -14,9 +14,8 @@ from maquette.geometry.camera import project
 from maquette.geometry.field import BOX, SPHERE
 from maquette.geometry.field_points import evaluate_at
 from maquette.io.meshes import read_mesh
-from maquette.synth.categories import CATEGORIES, sample_thing
-from maquette.synth.multiview import making
-from maquette.synth.multiview.cameras import (
+from maquette.synth.datasets.multiview import making
+from maquette.synth.datasets.multiview.cameras import (
     intrinsics_text,
     look_at_origin,
     pose_text,
@@ -24,10 +23,11 @@ from maquette.synth.multiview.cameras import (
     sphere_places,
     spiral_places,
 )
-from maquette.synth.multiview.making import draw, make_object, place_mesh, place_thing
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import Task, ViewsSpec, object_files
-from maquette.synth.parts import PartsBuilder, nearest_part
+from maquette.synth.datasets.multiview.making import draw, make_object, place_mesh, place_thing
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import Task, ViewsSpec, object_files
+from maquette.synth.solids.categories import CATEGORIES, sample_thing
+from maquette.synth.solids.parts import PartsBuilder, nearest_part
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PX = 64
@@ -101,7 +101,7 @@ def balls_in_world() -> tuple[np.ndarray, float]:
 @pytest.fixture(scope="module")
 def balls_seen(three_balls, tmp_path_factory):
     """What the reader gives of files that the generator makes: four views from anywhere."""
-    from maquette.synth.mesh_files import find_meshes
+    from maquette.synth.datasets.mesh_files import find_meshes
 
     meshes = find_meshes(three_balls.parent)
     spec = ViewsSpec(0, 3, categories=(), held_out=(), views=4, size_px=PX, meshes=meshes)
@@ -246,7 +246,7 @@ def test_splits_and_held_out_categories_share_no_object(monkeypatch):
 
 
 def test_meshes_are_split_by_content_and_named_by_folder():
-    from maquette.synth.mesh_files import MeshFile
+    from maquette.synth.datasets.mesh_files import MeshFile
 
     meshes = (
         MeshFile("mug/a.glb", "00" * 32),

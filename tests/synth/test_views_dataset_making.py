@@ -7,11 +7,11 @@ import pytest
 import trimesh
 
 from maquette.errors import InputError
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multiview import objects
-from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multiview import objects
+from maquette.synth.datasets.multiview.objects import generate
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import ViewsSpec, open_manifest, read_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -156,7 +156,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, content):
 
 
 def test_an_older_format_is_read_and_not_made(tmp_path, monkeypatch):
-    monkeypatch.setattr("maquette.synth.multiview.spec.FORMAT", 2)
+    monkeypatch.setattr("maquette.synth.datasets.multiview.spec.FORMAT", 2)
     monkeypatch.setattr(objects, "FORMAT", 2)
     old = ViewsSpec(1, size_px=16, format=1)
     open_manifest(tmp_path, old)

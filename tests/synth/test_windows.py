@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from maquette.geometry.vectors import unit
-from maquette.synth.shards import ShapeData, coarsen
-from maquette.synth.windows import Box, draw_box, place, resample, stack
+from maquette.synth.datasets.shards import ShapeData, coarsen
+from maquette.synth.datasets.windows import Box, draw_box, place, resample, stack
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from maquette.errors import InputError
 from maquette.geometry.camera import project
 from maquette.nets.gsn import PRESETS, Splats, camera_of
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 from maquette.train.gsn.data import ViewBatch, ViewCache, distance_of, draw_batch, turned_images, views_of
 from maquette.train.gsn.loss import cloud, rendered
 

@@ -10,7 +10,7 @@ from maquette.errors import InputError
 from maquette.gaussians.chamfer import ChamferWeights
 from maquette.nets.gsn import PRESETS, GSNNet, Splats, camera_of
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 from maquette.train.gsn.config import GSNLoss, GSNTraining
 from maquette.train.gsn.data import ViewBatch, ViewCache, draw_batch, turned_images
 from maquette.train.gsn.loss import cloud, equivariance, gsn_loss, render_loss, rendered

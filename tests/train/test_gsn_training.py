@@ -12,7 +12,7 @@ from maquette.io.checkpoints import load_network, save_checkpoint
 from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet
 from maquette.runs import state as checkpoints
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 from maquette.train.gsn.config import TRAINING, GSNLoss, GSNTraining
 from maquette.train.gsn.recipe import open_views, train_gsn
 from maquette.train.gsn.scores import validate_gsn

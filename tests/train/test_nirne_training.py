@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from maquette.errors import InputError
 from maquette.geometry.vectors import unit
 from maquette.nets.nirne import PRESETS
-from maquette.synth import dataset
-from maquette.synth.photo import Surfaces
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets import dataset
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.photo import Surfaces
 from maquette.train.batches import Batch, prepare
 from maquette.train.nirne.config import NirnePhase, NirneTraining
 from maquette.train.nirne.data import guide_of, halved, make_batch, tiled

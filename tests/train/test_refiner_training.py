@@ -12,7 +12,7 @@ from maquette.nets.nirne_conv import PRESETS as NIRNE_PRESETS
 from maquette.nets.nirne_conv import ConvNiRNENet
 from maquette.nets.refiner import PRESETS
 from maquette.runs.schedule import Phase
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
 from maquette.train.batches import imprecise
 from maquette.train.refiner import scores as scoring
 from maquette.train.refiner.config import LossWeights, RefinerTraining

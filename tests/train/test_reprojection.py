@@ -8,9 +8,9 @@ import torch
 from maquette.geometry.vectors import unit
 from maquette.render.gbuffer import DISTANT
 from maquette.shading.kernel import distant_light
-from maquette.synth.materials import Material, sample_material
-from maquette.synth.photo import Surfaces
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.materials import Material, sample_material
+from maquette.synth.looks.photo import Surfaces
 from maquette.train.refiner.reprojection import (
     SOURCES,
     LitImages,

@@ -16,10 +16,10 @@ from maquette.nets.rose_svd import read_svd, save_svd
 from maquette.runs import state as checkpoints
 from maquette.runs.schedule import Phase
 from maquette.shading.rigs import ring_lights, shading_frames
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multishade.reading import MultiShade
-from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multishade.reading import MultiShade
+from maquette.synth.datasets.multishade.shards import generate
+from maquette.synth.datasets.multishade.spec import MultiShadeSpec
 from maquette.train.rose.config import RoseTraining, svd_training
 from maquette.train.rose.data import RingBatch, describe_data, is_multishade, open_source, ring_batch
 from maquette.train.rose.loss import video_loss

@@ -12,9 +12,9 @@ from maquette.errors import InputError
 from maquette.io.checkpoints import load_checkpoint, load_network, save_checkpoint
 from maquette.nets.gsn import PRESETS, GSNConfig, GSNNet
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview import making
-from maquette.synth.multiview.reading import ViewsDataset
-from maquette.synth.multiview.spec import ViewsSpec, open_manifest, read_manifest
+from maquette.synth.datasets.multiview import making
+from maquette.synth.datasets.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.spec import ViewsSpec, open_manifest, read_manifest
 from maquette.train.card import describe
 from maquette.train.gsn import config as gsn_config
 from maquette.train.gsn import prepare as views

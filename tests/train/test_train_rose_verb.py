@@ -12,9 +12,9 @@ from maquette.io.checkpoints import load_checkpoint, load_network
 from maquette.nets.rose import PRESETS, RoseConfig, RoSENet
 from maquette.nets.rose_svd import read_svd
 from maquette.runs.schedule import Phase
-from maquette.synth.mesh_files import find_meshes
-from maquette.synth.multishade.shards import generate
-from maquette.synth.multishade.spec import MultiShadeSpec
+from maquette.synth.datasets.mesh_files import find_meshes
+from maquette.synth.datasets.multishade.shards import generate
+from maquette.synth.datasets.multishade.spec import MultiShadeSpec
 from maquette.train import shapes as data
 from maquette.train.rose import config as rose_config
 from maquette.train.rose import vae as rose_vae

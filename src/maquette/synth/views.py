@@ -5,8 +5,8 @@ from math import radians, sin, tan
 import numpy as np
 
 from maquette.render.gbuffer import DISTANT, POINT, ObjectCamera
-from maquette.synth.assemblies import ASSEMBLIES
-from maquette.synth.expanses import EXPANSES
+from maquette.synth.solids.assemblies import ASSEMBLIES
+from maquette.synth.solids.expanses import EXPANSES
 
 LIGHTS = 8  # two distant, one frontal, one near point, four samples of one area light
 AREA_SAMPLES = 4

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.photo import Surfaces, photograph
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.photo import Surfaces, photograph
 
 UNMASKED = 0.3  # share of the photos whose mask isn't told
 

@@ -17,8 +17,8 @@ from maquette.methods.auto import CALIBRATION_NAME, AutoConfig, fingerprint
 from maquette.methods.fusion import Calibration, Method, calibrate
 from maquette.methods.nirne import NiRNE
 from maquette.methods.rose import GUIDANCE, STEPS, RoSE
-from maquette.synth.photo import photograph
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.photo import photograph
 from maquette.train.batches import mix
 from maquette.types import Photo
 

@@ -10,8 +10,8 @@ from maquette.errors import InputError
 from maquette.runs.processes import world_size
 from maquette.runs.schedule import Phase
 from maquette.runs.state import Training
-from maquette.synth.dataset import DatasetSpec, generate, read_manifest
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.dataset import DatasetSpec, generate, read_manifest
+from maquette.synth.datasets.shards import ShapeData
 
 HELD_OUT_SEED = 900_000  # training seeds lie below it
 DEFAULT_SHAPES = {"shapes": 3000, "sharp": 160}
@@ -30,7 +30,7 @@ def prepare_datasets(
     Each process of a distributed run makes its own part; the loop waits for all of them.
 
     Raises:
-        InputError: a folder is a file, which is told before anything is made; or as `maquette.synth.dataset.generate`.
+        InputError: a folder is a file, which is told before anything is made; or as `synth.datasets.dataset.generate`.
     """
     for folder in (held_out, *folders.values()):
         if folder.exists() and not folder.is_dir():

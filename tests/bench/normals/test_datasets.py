@@ -100,7 +100,7 @@ def test_a_render_is_made_once_and_read_back_the_same(tmp_path):
 
 
 def test_renders_of_another_renderer_or_generator_are_not_taken(tmp_path, monkeypatch):
-    from maquette.synth import shapes
+    from maquette.synth.solids import shapes
 
     asked = []
 

@@ -43,8 +43,8 @@ def shapes(
     import numba
 
     from maquette.app.cli.parser import show_warnings_in_one_line
-    from maquette.synth.dataset import DatasetSpec, generate
-    from maquette.synth.mesh_files import find_meshes
+    from maquette.synth.datasets.dataset import DatasetSpec, generate
+    from maquette.synth.datasets.mesh_files import find_meshes
 
     if threads:
         numba.set_num_threads(min(threads, numba.get_num_threads()))
@@ -92,9 +92,9 @@ def multishade(
         raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.io.files import require_writable
-    from maquette.synth.mesh_files import find_meshes
-    from maquette.synth.multishade.shards import generate
-    from maquette.synth.multishade.spec import MultiShadeSpec
+    from maquette.synth.datasets.mesh_files import find_meshes
+    from maquette.synth.datasets.multishade.shards import generate
+    from maquette.synth.datasets.multishade.spec import MultiShadeSpec
 
     show_warnings_in_one_line()
     found = () if meshes is None else find_meshes(meshes)
@@ -146,10 +146,10 @@ def views(
         raise InputError(f"--meshes {meshes}: no such folder; give a folder of meshes")
     from maquette.app.cli.parser import show_warnings_in_one_line
     from maquette.io.files import require_writable
-    from maquette.synth.categories import CATEGORIES
-    from maquette.synth.mesh_files import find_meshes
-    from maquette.synth.multiview.objects import generate
-    from maquette.synth.multiview.spec import HELD_OUT, ViewsSpec
+    from maquette.synth.datasets.mesh_files import find_meshes
+    from maquette.synth.datasets.multiview.objects import generate
+    from maquette.synth.datasets.multiview.spec import HELD_OUT, ViewsSpec
+    from maquette.synth.solids.categories import CATEGORIES
 
     show_warnings_in_one_line()
     found = () if meshes is None else find_meshes(meshes)
@@ -182,7 +182,7 @@ def preview(
         raise InputError(f"{output}: a preview is a PNG; give a name that ends in {PICTURE_SUFFIX}")
     from maquette.io.files import require_writable
     from maquette.io.images import write_png8
-    from maquette.synth.preview import contact_sheet
+    from maquette.synth.datasets.preview import contact_sheet
 
     require_writable(output.parent, "-o")
     with _progress() as progress:

@@ -147,7 +147,7 @@ def pathtraced(data: Path, cache: Path) -> Iterator[Sample]:
     Raises:
         InputError: the environments or Mitsuba are missing.
     """
-    from maquette.synth.shapes import MESH_FORMAT, sample_mesh
+    from maquette.synth.solids.shapes import MESH_FORMAT, sample_mesh
 
     folder_of_renders = cache / renderer_version() / f"shapes-{MESH_FORMAT}"
     for material in MATERIALS:

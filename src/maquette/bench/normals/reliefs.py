@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from maquette.synth.builder import lettering, ornament
+from maquette.synth.solids.builder import lettering, ornament
 
 Heights = Float[np.ndarray, "side side"]  # row 0 is the top
 

@@ -9,8 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from maquette.errors import InputError
-from maquette.synth.multiview.cameras import in_axes_of
-from maquette.synth.multiview.reading import ViewsDataset
+from maquette.synth.datasets.multiview.cameras import in_axes_of
+from maquette.synth.datasets.multiview.reading import ViewsDataset
 from maquette.train.batches import mix
 from maquette.types import Camera
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from maquette.errors import InputError
 from maquette.runs.processes import require_one_process
-from maquette.synth import manifests
-from maquette.synth.multiview.cameras import RADIUS
-from maquette.synth.multiview.objects import generate
-from maquette.synth.multiview.reading import ViewsDataset, of_split
-from maquette.synth.multiview.spec import KIND, ViewsSpec, read_manifest
+from maquette.synth.datasets import manifests
+from maquette.synth.datasets.multiview.cameras import RADIUS
+from maquette.synth.datasets.multiview.objects import generate
+from maquette.synth.datasets.multiview.reading import ViewsDataset, of_split
+from maquette.synth.datasets.multiview.spec import KIND, ViewsSpec, read_manifest
 from maquette.train.gsn.config import GSNTraining
 from maquette.train.gsn.data import distance_of, require_distance
 from maquette.train.shapes import HELD_OUT_SEED
@@ -74,7 +74,7 @@ def prepare_views(
         done: told each object that is there.
 
     Raises:
-        InputError: as `maquette.synth.multiview.objects.generate`.
+        InputError: as `maquette.synth.datasets.multiview.objects.generate`.
     """
     for folder, default in ((held_out, HELD_OUT_SPEC), (data, TRAIN_SPEC)):
         if (folder / manifests.NAME).exists():

@@ -16,7 +16,7 @@ from maquette.nets.gsn import GSNNet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of, require_one_process
 from maquette.runs.schedule import Phase
-from maquette.synth.multiview.reading import of_split
+from maquette.synth.datasets.multiview.reading import of_split
 from maquette.train.batches import mix
 from maquette.train.card import image_count
 from maquette.train.gsn.config import GSNTraining

@@ -4,7 +4,7 @@ import torch
 
 from maquette.metrics import psnr_db
 from maquette.nets.gsn import GSNNet
-from maquette.synth.multiview.cameras import condition_view
+from maquette.synth.datasets.multiview.cameras import condition_view
 from maquette.train.gsn.config import GSNLoss, GSNTraining
 from maquette.train.gsn.data import ViewCache, turned_images, views_of
 from maquette.train.gsn.loss import equivariance, rendered

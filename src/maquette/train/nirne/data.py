@@ -11,7 +11,7 @@ from torch import Tensor
 
 from maquette.nets.nirne import enlarged
 from maquette.runs.processes import Processes
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
 from maquette.train.batches import Batch, Coarse, generators, mix, photo_batch
 from maquette.train.nirne.config import NirnePhase
 

@@ -19,7 +19,7 @@ from maquette.nets.nirne import NiRNENet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of
 from maquette.runs.state import State
-from maquette.synth.dataset import read_manifest
+from maquette.synth.datasets.dataset import read_manifest
 from maquette.train.batches import Batch, mix
 from maquette.train.card import image_count
 from maquette.train.nirne.config import NirnePhase, NirneTraining

@@ -11,9 +11,9 @@ from maquette.geometry.vectors import unit
 from maquette.losses import angle, masked_mean
 from maquette.nets.nirne import NiRNENet, enlarged
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.photo import photograph
-from maquette.synth.shards import ShapeData
-from maquette.synth.windows import resample
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.datasets.windows import resample
+from maquette.synth.looks.photo import photograph
 from maquette.train.batches import Batch, Coarse, move
 from maquette.train.nirne.data import halved
 from maquette.train.nirne.loss import differences

@@ -16,9 +16,9 @@ from maquette.methods.baselines import inflate
 from maquette.methods.nirne import Network
 from maquette.runs.schedule import Phase
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.materials import sample_material
-from maquette.synth.photo import Surfaces, expose, shade
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.materials import sample_material
+from maquette.synth.looks.photo import Surfaces, expose, shade
 from maquette.train.batches import imprecise, mix, move
 from maquette.train.refiner.reprojection import LitImages, render_views
 from maquette.types import Photo

@@ -17,7 +17,7 @@ from maquette.nets.refiner import RefinerNet
 from maquette.runs.loop import Recipe, Step, fit
 from maquette.runs.processes import Processes, device_of
 from maquette.runs.schedule import Phase
-from maquette.synth.dataset import read_manifest
+from maquette.synth.datasets.dataset import read_manifest
 from maquette.train.card import image_count
 from maquette.train.refiner.config import RefinerTraining
 from maquette.train.refiner.data import RefinerBatch, make_refiner_batch

@@ -14,8 +14,8 @@ from torch import Tensor
 from maquette.geometry.vectors import unit
 from maquette.losses import masked_mean, ssim
 from maquette.shading.kernel import LightKernel, distant_light, fit_light, matte_radiance
-from maquette.synth.materials import Material, without_gloss
-from maquette.synth.photo import Surfaces, bounce, direct_light
+from maquette.synth.looks.materials import Material, without_gloss
+from maquette.synth.looks.photo import Surfaces, bounce, direct_light
 from maquette.synth.views import AREA_SAMPLES
 
 SOURCES = (0, 1, 2, 4)  # of a view's lights: two distant, the frontal, the area light; the near lamp is no distant one

@@ -11,9 +11,9 @@ from maquette.losses import angle
 from maquette.methods.nirne import Network
 from maquette.nets.refiner import RefinerNet
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.materials import sample_material
-from maquette.synth.photo import expose, shade
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.materials import sample_material
+from maquette.synth.looks.photo import expose, shade
 from maquette.train.batches import move
 from maquette.train.refiner.data import KINDS, guesses, perturbed
 from maquette.train.refiner.reprojection import render_views, reprojection

@@ -14,9 +14,9 @@ from torch import Tensor
 from maquette.errors import InputError
 from maquette.runs.schedule import Phase
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.dataset import read_manifest
-from maquette.synth.multishade import spec as multishade
-from maquette.synth.multishade.reading import MultiShade
+from maquette.synth.datasets.dataset import read_manifest
+from maquette.synth.datasets.multishade import spec as multishade
+from maquette.synth.datasets.multishade.reading import MultiShade
 from maquette.train.batches import Batch, generators, imprecise, mix, photo_batch
 from maquette.train.rose.config import RoseTraining
 from maquette.train.shapes import open_data

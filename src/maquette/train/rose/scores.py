@@ -9,8 +9,8 @@ from torch import Tensor
 from maquette.losses import angle, masked_mean
 from maquette.nets.rose import RoSENet
 from maquette.shading.exposure import normalise_exposure
-from maquette.synth.photo import photograph
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
+from maquette.synth.looks.photo import photograph
 from maquette.train.batches import move
 from maquette.train.rose.vae import views_of
 

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from maquette.nets.rose import RoSENet
 from maquette.shading.rigs import ring_lights, shading_frames
-from maquette.synth.shards import ShapeData
+from maquette.synth.datasets.shards import ShapeData
 from maquette.train.batches import Batch, move
 from maquette.train.rose.data import RingBatch
 

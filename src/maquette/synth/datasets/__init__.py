@@ -1,0 +1,1 @@
+"""The data sets: shapes, multishade, multiview; how each is made, resumed and read."""

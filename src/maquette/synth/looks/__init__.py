@@ -1,0 +1,1 @@
+"""Materials, paint, lights, backgrounds and the camera: from a G-buffer to a photo."""

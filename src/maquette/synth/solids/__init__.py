@@ -1,0 +1,1 @@
+"""Solids and surfaces from a seed: families, their builder, height maps."""
